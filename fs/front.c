@@ -1,0 +1,210 @@
+/*
+ * FUSE session: mount, negotiate, serve, unmount. See front.h.
+ *
+ * Loop threads read and answer requests; n_threads of them share the session. Stopping sets the session's flag and
+ * interrupts their reads with SIGUSR2, whose handler does nothing: the read returns EINTR and the loop sees the flag.
+ */
+#include "fs/front_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/cleanup.h"
+
+static void front_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct front *f = userdata;
+	const unsigned wanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
+				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
+				FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS;
+
+	conn->want |= conn->capable & wanted;
+	/* Only the kernel changes files, so it need not look for changes; and locks stay its own. */
+	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_FLOCK_LOCKS |
+			FUSE_CAP_POSIX_LOCKS);
+	f->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+	conn->max_write = FRONT_MAX_REQUEST;
+	conn->max_readahead = FRONT_MAX_REQUEST;
+	conn->time_gran = 1;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+}
+
+void front_stat(const struct volume_attr *a, struct stat *ret)
+{
+	*ret = (struct stat){
+		.st_ino = a->id,
+		.st_mode = a->mode,
+		.st_nlink = a->nlink,
+		.st_uid = a->uid,
+		.st_gid = a->gid,
+		.st_rdev = a->rdev,
+		.st_size = (off_t)a->size,
+		.st_blocks = (blkcnt_t)a->blocks,
+		.st_blksize = MAP_BLOCK,
+		.st_atim = a->atime,
+		.st_mtim = a->mtime,
+		.st_ctim = a->ctime,
+	};
+}
+
+void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){
+		.ino = a->id,
+		.generation = 1, /* ids are never reused */
+		.attr_timeout = FRONT_TIMEOUT,
+		.entry_timeout = FRONT_TIMEOUT,
+	};
+	front_stat(a, &ret->attr);
+}
+
+void front_reply_entry(fuse_req_t req, const struct volume_attr *a)
+{
+	struct volume *v = front_volume(req);
+	struct fuse_entry_param e;
+
+	front_entry(a, &e);
+	if (fuse_reply_entry(req, &e) != 0)
+		volume_forget(v, a->id, 1);
+}
+
+static int build_options(const struct front_config *cfg, struct fuse_args *args)
+{
+	CLEANUP_BYTES struct bytes_w w = {0};
+	const char *fsname = cfg->fsname && *cfg->fsname ? cfg->fsname : "coffer";
+
+	bytes_w_raw(&w, "subtype=coffer,default_permissions,fsname=", 42);
+	/* A comma or backslash in the name would be read as the next option. */
+	for (const char *p = fsname; *p; p++) {
+		if (*p == ',' || *p == '\\')
+			bytes_w_u8(&w, '\\');
+		bytes_w_u8(&w, (uint8_t)*p);
+	}
+	if (cfg->allow_other)
+		bytes_w_raw(&w, ",allow_other", 12);
+	bytes_w_raw(&w, cfg->read_only ? ",ro" : ",rw", 3);
+	if (cfg->options && *cfg->options) {
+		bytes_w_u8(&w, ',');
+		bytes_w_raw(&w, cfg->options, strlen(cfg->options));
+	}
+	bytes_w_u8(&w, 0);
+	if (w.err)
+		return w.err;
+	if (fuse_opt_add_arg(args, "coffer") || fuse_opt_add_arg(args, "-o") ||
+	    fuse_opt_add_arg(args, (const char *)w.buf))
+		return -ENOMEM;
+	return 0;
+}
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+}
+
+static void interruptible_reads(void)
+{
+	struct sigaction sa = {.sa_handler = on_interrupt}; /* no SA_RESTART */
+
+	sigaction(SIGUSR2, &sa, NULL);
+}
+
+int front_new(const struct front_config *cfg, struct front **ret, struct diag *d)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_lowlevel_ops ops = {.init = front_init};
+	struct front *f = calloc(1, sizeof(*f));
+	int err = -ENOMEM;
+
+	if (!f)
+		return diag_fail_errno(d, -ENOMEM, "%s", cfg->mountpoint);
+	f->volume = cfg->volume;
+	f->read_only = cfg->read_only;
+	f->n_threads = cfg->n_threads ? cfg->n_threads : 2;
+	if (f->n_threads > FRONT_THREADS_MAX)
+		f->n_threads = FRONT_THREADS_MAX;
+	f->mountpoint = strdup(cfg->mountpoint);
+	front_namespace_ops(&ops);
+	front_file_ops(&ops);
+	interruptible_reads();
+	if (f->mountpoint)
+		err = build_options(cfg, &args);
+	if (err == 0) {
+		f->se = fuse_session_new(&args, &ops, sizeof(ops), f);
+		err = f->se ? 0 : -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	if (err == 0) {
+		errno = 0;
+		if (fuse_session_mount(f->se, f->mountpoint) != 0)
+			err = errno ? -errno : -EIO;
+	}
+	if (err) {
+		front_free(f);
+		return diag_fail_errno(d, err, "mounting at %s", cfg->mountpoint);
+	}
+	f->mounted = true;
+	*ret = f;
+	return 0;
+}
+
+static void *loop(void *arg)
+{
+	struct front *f = arg;
+	struct fuse_buf buf = {0};
+
+	while (!fuse_session_exited(f->se)) {
+		int n = fuse_session_receive_buf(f->se, &buf);
+
+		if (n == -EINTR || n == -EAGAIN)
+			continue;
+		if (n <= 0)
+			break;
+		fuse_session_process_buf(f->se, &buf);
+	}
+	fuse_session_exit(f->se);
+	free(buf.mem);
+	return NULL;
+}
+
+int front_serve(struct front *f)
+{
+	int err = 0;
+
+	for (unsigned i = 1; i < f->n_threads; i++)
+		f->started[i] = pthread_create(&f->threads[i], NULL, loop, f) == 0;
+	f->threads[0] = pthread_self();
+	f->started[0] = true;
+	loop(f);
+	front_stop(f);
+	for (unsigned i = 1; i < f->n_threads; i++)
+		if (f->started[i])
+			pthread_join(f->threads[i], NULL);
+	memset(f->started, 0, sizeof(f->started));
+	fuse_session_reset(f->se);
+	return err;
+}
+
+void front_stop(struct front *f)
+{
+	fuse_session_exit(f->se);
+	for (unsigned i = 0; i < f->n_threads; i++)
+		if (f->started[i])
+			pthread_kill(f->threads[i], SIGUSR2);
+}
+
+void front_free(struct front *f)
+{
+	if (!f)
+		return;
+	if (f->mounted)
+		fuse_session_unmount(f->se);
+	if (f->se)
+		fuse_session_destroy(f->se);
+	free(f->mountpoint);
+	free(f);
+}

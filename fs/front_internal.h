@@ -1,0 +1,43 @@
+/*
+ * Inside the FUSE front end: the session, and small conversions shared by the handlers.
+ */
+#ifndef COFFER_FS_FRONT_INTERNAL_H
+#define COFFER_FS_FRONT_INTERNAL_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+#include "fs/front.h"
+
+#define FRONT_THREADS_MAX 16
+/* The store has one owner and the kernel makes every change, so what it caches stays true. */
+#define FRONT_TIMEOUT 86400.0
+#define FRONT_MAX_REQUEST (1u << 20)
+
+struct front {
+	struct fuse_session *se;
+	struct volume *volume;
+	char *mountpoint;
+	bool read_only;
+	bool mounted;
+	bool no_opendir; /* the kernel stops asking when told ENOSYS */
+	unsigned n_threads;
+	pthread_t threads[FRONT_THREADS_MAX];
+	bool started[FRONT_THREADS_MAX];
+};
+
+static inline struct volume *front_volume(fuse_req_t req)
+{
+	return ((struct front *)fuse_req_userdata(req))->volume;
+}
+
+void front_stat(const struct volume_attr *a, struct stat *ret);
+/* Replies with an entry whose reference the engine has just given, or gives it back when nobody takes it. */
+void front_reply_entry(fuse_req_t req, const struct volume_attr *a);
+void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret);
+
+/* Handlers, by file. */
+void front_namespace_ops(struct fuse_lowlevel_ops *ops); /* front_namespace.c */
+void front_file_ops(struct fuse_lowlevel_ops *ops);	 /* front_file.c */
+
+#endif

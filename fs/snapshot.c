@@ -1,0 +1,150 @@
+/*
+ * Snapshots: opening, finding and closing. What they contain is read by fs/snapshot_scan.c.
+ *
+ * The record store keeps the snapshot itself; beside it stands a record of facts (counters, key 50
+ * 1 ID) that the resuming backup needs. It is put after the snapshot exists and deleted before the
+ * snapshot goes, so a crash in between leaves a snapshot without facts, which nobody can find; the
+ * next opening closes such ones first.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "core/bytes.h"
+#include "fs/engine.h"
+
+#define COUNTER_SNAPSHOT 1
+#define FACTS_LEN 40
+
+static struct rstore_key facts_key(uint64_t snap_id)
+{
+	return engine_key(SPACE_COUNTERS, (const uint64_t[]){COUNTER_SNAPSHOT, snap_id}, 2);
+}
+
+static int facts_put(struct volume *v, const struct volume_snapshot *s)
+{
+	struct rstore_key key = facts_key(s->snap.id);
+	uint8_t b[FACTS_LEN];
+
+	bytes_put64(b, s->snap.txn);
+	bytes_put64(b + 8, s->next_id);
+	bytes_put64(b + 16, s->next_link);
+	bytes_put64(b + 24, s->timeline);
+	bytes_put64(b + 32, (uint64_t)s->time);
+	return rstore_put(v->rs, &key, b, sizeof(b));
+}
+
+/* -ENOENT when there are none; a record that speaks of another transaction is damage. */
+static int facts_get(struct volume *v, const struct rstore_snap *snap, struct volume_snapshot *ret)
+{
+	CLEANUP_BYTES struct bytes_w w = {0};
+	struct rstore_key key = facts_key(snap->id);
+	int r = rstore_get(v->rs, &key, &w, NULL);
+
+	if (r == 0 && (w.len != FACTS_LEN || bytes_get64(w.buf) != snap->txn))
+		r = -EUCLEAN;
+	if (r)
+		return r == -ENOENT ? r : engine_fault(v, r, 0, "snapshot record", snap->id);
+	*ret = (struct volume_snapshot){
+	    .snap = *snap,
+	    .next_id = bytes_get64(w.buf + 8),
+	    .next_link = bytes_get64(w.buf + 16),
+	    .timeline = bytes_get64(w.buf + 24),
+	    .time = (int64_t)bytes_get64(w.buf + 32),
+	};
+	return 0;
+}
+
+static int close_unknown(struct volume *v)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	struct volume_snapshot s;
+	size_t n = rstore_snap_list(v->rs, list);
+
+	for (size_t i = 0; i < n; i++) {
+		int r = facts_get(v, &list[i], &s);
+		if (r == -ENOENT)
+			r = rstore_snap_close(v->rs, list[i].id);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int open_locked(struct volume *v, struct volume_snapshot *ret)
+{
+	struct volume_snapshot s = {0};
+	int r = engine_writable(v);
+
+	if (r == 0)
+		r = close_unknown(v);
+	/* A rename since the last commit brings the data that it relies on. */
+	if (r == 0)
+		r = engine_commit_records(v);
+	if (r)
+		return r;
+	s.next_id = v->next_id;
+	s.next_link = v->next_link;
+	s.timeline = v->timeline;
+	s.time = time(NULL);
+	r = rstore_snap_open(v->rs, &s.snap);
+	if (r)
+		return r;
+	r = facts_put(v, &s);
+	if (r == 0)
+		r = engine_commit_records(v);
+	if (r) {
+		/* Best effort: without durable facts the next opening closes it. */
+		struct rstore_key key = facts_key(s.snap.id);
+		if (rstore_del(v->rs, &key) == 0)
+			rstore_snap_close(v->rs, s.snap.id);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int volume_snapshot_open(struct volume *v, struct volume_snapshot *ret)
+{
+	struct volume_snapshot s;
+	int r = engine_commit(v, NULL);
+
+	if (r)
+		return r;
+	engine_enter(v);
+	r = open_locked(v, &s);
+	engine_leave(v);
+	if (r == 0)
+		*ret = s;
+	return r;
+}
+
+int volume_snapshot_close(struct volume *v, const struct volume_snapshot *s)
+{
+	struct rstore_key key = facts_key(s->snap.id);
+
+	engine_enter(v);
+	int r = engine_writable(v);
+	if (r == 0)
+		r = rstore_del(v->rs, &key);
+	if (r == 0)
+		r = engine_commit_records(v);
+	if (r == 0)
+		r = rstore_snap_close(v->rs, s->snap.id);
+	v->dead_waiting = true; /* objects that only the snapshot needed */
+	engine_leave(v);
+	return r;
+}
+
+int volume_snapshot_find(struct volume *v, uint64_t snap_id, struct volume_snapshot *ret)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	int r = -ENOENT;
+
+	engine_enter(v);
+	size_t n = rstore_snap_list(v->rs, list);
+	for (size_t i = 0; i < n; i++)
+		if (list[i].id == snap_id)
+			r = facts_get(v, &list[i], ret);
+	engine_leave(v);
+	return r;
+}

@@ -1,0 +1,70 @@
+/*
+ * STORE/reserve: space kept back for one commit and the record store's checkpoint.
+ *
+ * When a commit meets a full medium the file is given up and the commit tried again, so that what
+ * was done can be made durable and deleting still works. From then until the file can be made anew,
+ * whatever needs new space is refused at once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "fs/engine_internal.h"
+
+#define RESERVE_NAME "reserve"
+#define RESERVE_LEN ((off_t)16 << 20)
+/* Made again only with this much beside it: the two must not chase each other. */
+#define RESERVE_SPARE ((uint64_t)32 << 20)
+
+static bool in_place(struct volume *v)
+{
+	struct stat st;
+
+	return fstatat(v->store_fd, RESERVE_NAME, &st, 0) == 0 && st.st_size == RESERVE_LEN &&
+	       (uint64_t)st.st_blocks * 512 >= (uint64_t)RESERVE_LEN;
+}
+
+static int make_reserve(struct volume *v)
+{
+	struct statvfs st;
+
+	if (fstatvfs(v->store_fd, &st))
+		return -errno;
+	if ((uint64_t)st.f_bavail * st.f_frsize < (uint64_t)RESERVE_LEN + RESERVE_SPARE)
+		return -ENOSPC;
+	CLEANUP_FD int fd =
+	    openat(v->store_fd, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	/* Media without fallocate get their blocks by writing, which this does there. */
+	int r = -posix_fallocate(fd, 0, RESERVE_LEN);
+	if (r)
+		(void)unlinkat(v->store_fd, RESERVE_NAME, 0);
+	return r;
+}
+
+void reserve_fill(struct volume *v)
+{
+	/* Without it nothing new may begin, whatever the reason: deleting could not be made
+	 * durable. */
+	v->starved = !in_place(v) && make_reserve(v) != 0;
+}
+
+bool reserve_release(struct volume *v)
+{
+	bool had = in_place(v);
+
+	v->starved = true;
+	(void)unlinkat(v->store_fd, RESERVE_NAME, 0);
+	return had;
+}
+
+int engine_room(struct volume *v)
+{
+	int r = engine_writable(v);
+
+	return r ? r : v->starved ? -ENOSPC : 0;
+}
