@@ -1,0 +1,243 @@
+/*
+ * From the changes of a snapshot to the records of a set. See backup_scan.h.
+ *
+ * Map groups arrive in order, four to a range of 1 MiB. They are collected until the range or the file changes, then become
+ * one DATA record: the blocks born since the parent set, and the holes of every group that changed. When that is more than half of the range,
+ * and all of it is at hand, the whole range is stored, so that restoring needs no older record.
+ */
+#include "backup/backup_scan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "backup/set_body.h"
+#include "core/cleanup.h"
+
+struct scan {
+	const struct backup_request *in;
+	const struct volume_snapshot *snap;
+	struct set_writer *w;
+	uint64_t since, since_next_id;
+	struct bytes_w body;
+	/* the range being collected */
+	uint64_t id, range, version;
+	unsigned present; /* bit i: group i of the range came */
+	struct map_group groups[SET_RANGE_GROUPS];
+	struct timespec told;
+	int put_err; /* from the set writer: the repository's, not the volume's */
+};
+
+static int tell(struct scan *s)
+{
+	struct backup_progress p = {.phase = "copying"};
+	struct timespec now;
+
+	if (!s->in->progress)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((now.tv_sec - s->told.tv_sec) * 1000 + (now.tv_nsec - s->told.tv_nsec) / 1000000 < 250)
+		return 0;
+	s->told = now;
+	set_writer_figures(s->w, &p.n_records, &p.n_bytes);
+	return s->in->progress(s->in->arg, &p) ? -EINTR : 0;
+}
+
+/* A record whose file was destroyed while this ran is left out: nobody could open it. */
+static int put(struct scan *s, struct set_entry *e, uint64_t basis)
+{
+	if (s->body.err)
+		return s->body.err;
+	int err = set_writer_record(s->w, e, basis, s->body.buf, s->body.len);
+	if (err == -EKEYREVOKED)
+		return 0;
+	if (err)
+		s->put_err = err;
+	return err ? err : tell(s);
+}
+
+static int put_entry(struct scan *s, const struct set_entry *e)
+{
+	s->put_err = set_writer_entry(s->w, e);
+	return s->put_err;
+}
+
+static const struct map_entry *entry(const struct scan *s, size_t block)
+{
+	return &s->groups[block / MAP_GROUP].e[block % MAP_GROUP];
+}
+
+/* What each block of the range is, seen from the parent set; true when the record stands alone. */
+static bool classify(const struct scan *s, uint8_t what[SET_RANGE_BLOCKS])
+{
+	const unsigned all = (1u << SET_RANGE_GROUPS) - 1;
+	size_t n_new = 0, n_mapped = 0;
+
+	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++) {
+		bool present = s->present >> (i / MAP_GROUP) & 1;
+		bool hole = !present || entry(s, i)->slot == MAP_HOLE;
+		bool fresh = !hole && entry(s, i)->birth > s->since;
+
+		what[i] = !present ? SET_BLOCK_SAME : hole ? SET_BLOCK_HOLE : fresh ? SET_BLOCK_DATA : SET_BLOCK_SAME;
+		n_new += fresh;
+		n_mapped += !hole;
+	}
+	bool alone = s->since == 0 || s->id >= s->since_next_id ||
+		     (s->present == all && n_new * 2 > n_mapped);
+	for (size_t i = 0; alone && i < SET_RANGE_BLOCKS; i++)
+		if (what[i] == SET_BLOCK_SAME) /* not changed, but at hand; or a group that never was */
+			what[i] = s->present >> (i / MAP_GROUP) & 1 ? SET_BLOCK_DATA : SET_BLOCK_HOLE;
+	return alone;
+}
+
+/* Data blocks in runs that lie in one group. */
+static int read_blocks(struct scan *s, const uint8_t what[SET_RANGE_BLOCKS])
+{
+	for (size_t i = 0; i < SET_RANGE_BLOCKS;) {
+		size_t n = 1;
+
+		while ((i + n) % MAP_GROUP && what[i + n] == what[i])
+			n++;
+		if (what[i] == SET_BLOCK_DATA) {
+			uint8_t *buf = bytes_w_room(&s->body, n * MAP_BLOCK);
+			if (!buf)
+				return s->body.err;
+			int err = volume_snapshot_read(s->in->volume, s->snap, s->id,
+						       s->range * SET_RANGE_GROUPS + i / MAP_GROUP,
+						       &s->groups[i / MAP_GROUP], i % MAP_GROUP, (unsigned)n, buf);
+			if (err)
+				return err;
+		}
+		i += n;
+	}
+	return 0;
+}
+
+static int flush_range(struct scan *s)
+{
+	uint8_t what[SET_RANGE_BLOCKS];
+
+	if (!s->present)
+		return 0;
+	bool alone = classify(s, what);
+	bytes_w_reset(&s->body);
+	set_data_encode_runs(what, &s->body);
+	int err = read_blocks(s, what);
+	s->present = 0;
+	if (err) /* without its record the file is incomplete, and a restore that counts its blocks will say so */
+		return err == -EKEYREVOKED ? 0 : err;
+	struct set_entry e = {.kind = SET_DATA, .flags = alone ? 0 : SET_OVERLAY, .id = s->id, .range = s->range,
+			      .version = s->version};
+	return put(s, &e, alone ? 0 : s->since);
+}
+
+static int on_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const struct map_group *g)
+{
+	struct scan *s = arg;
+	uint64_t range = group / SET_RANGE_GROUPS;
+
+	if (s->present && (s->id != id || s->range != range)) {
+		int err = flush_range(s);
+		if (err)
+			return err;
+	}
+	if (!s->present) {
+		s->id = id;
+		s->range = range;
+		s->version = txn;
+		for (size_t i = 0; i < SET_RANGE_GROUPS; i++)
+			map_init(&s->groups[i]);
+	}
+	if (txn > s->version)
+		s->version = txn;
+	s->groups[group % SET_RANGE_GROUPS] = *g;
+	s->present |= 1u << (group % SET_RANGE_GROUPS);
+	return 0;
+}
+
+static int on_inode(void *arg, const struct volume_snap_inode *in)
+{
+	struct scan *s = arg;
+	struct set_node n = {.attr = in->attr, .inline_data = in->inline_data, .inline_len = in->inline_len,
+			     .xattrs = in->xattrs, .xattrs_len = in->xattrs_len};
+	struct set_entry e = {.kind = SET_NODE, .id = in->attr.id, .version = in->txn};
+	int err = flush_range(s);
+
+	if (err)
+		return err;
+	n.in_blocks = S_ISREG(in->attr.mode) && !in->inline_data && (in->attr.size > 0 || in->attr.blocks > 0);
+	n.n_mapped = n.in_blocks ? in->attr.blocks / (MAP_BLOCK / 512) : 0;
+	bytes_w_reset(&s->body);
+	set_node_encode(&n, &s->body);
+	return put(s, &e, 0);
+}
+
+static int on_name(void *arg, uint64_t parent, uint64_t link, uint64_t child, uint32_t type_mode,
+		   const char *name, int name_err)
+{
+	struct scan *s = arg;
+	struct set_entry e = {.kind = SET_NAME, .id = parent, .link = link, .child = child,
+			      .type_mode = type_mode, .version = s->snap->snap.txn};
+	int err = flush_range(s);
+
+	if (err == 0 && name_err == -EKEYREVOKED)
+		return 0; /* destroyed while this ran: it has no name any more */
+	if (err == 0)
+		err = name_err;
+	if (err)
+		return err;
+	bytes_w_reset(&s->body);
+	set_name_encode(name, &s->body);
+	return put(s, &e, child);
+}
+
+static int on_gone(void *arg, uint64_t parent, uint64_t link, uint64_t child, bool last)
+{
+	struct scan *s = arg;
+	struct set_entry e = {.kind = SET_GONE, .flags = last ? SET_LAST : 0, .id = parent, .link = link,
+			      .child = child};
+	int err = flush_range(s);
+
+	return err ? err : put_entry(s, &e);
+}
+
+static int on_edge(void *arg, uint64_t a, uint64_t b, uint8_t kind)
+{
+	struct scan *s = arg;
+	struct set_entry e = {.kind = SET_EDGE, .flags = kind, .id = a, .link = b};
+	int err = flush_range(s);
+
+	return err ? err : put_entry(s, &e);
+}
+
+static int explain(const struct scan *s, int err, struct diag *d)
+{
+	if (err == -EINTR && !s->put_err)
+		return diag_fail(d, DIAG_INTERRUPTED, err, "backup into %s", repo_url(s->in->repo));
+	if (err == -EIO && !s->put_err)
+		return diag_fail(d, DIAG_STORE_DAMAGED, err, "reading the snapshot");
+	return diag_fail_errno(d, err, "backup into %s", repo_url(s->in->repo));
+}
+
+int backup_scan(const struct backup_request *in, const struct volume_snapshot *snap, uint64_t since,
+		uint64_t since_next_id, struct set_writer *w, struct diag *d)
+{
+	const struct volume_snap_ops ops = {
+		.inode = on_inode, .name = on_name, .map = on_map, .gone = on_gone, .edge = on_edge};
+	CLEANUP_FREE struct scan *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return diag_fail_errno(d, -ENOMEM, "backup into %s", repo_url(in->repo));
+	s->in = in;
+	s->snap = snap;
+	s->w = w;
+	s->since = since;
+	s->since_next_id = since_next_id;
+	int err = volume_snapshot_scan(in->volume, snap, since, &ops, s);
+	if (err == 0)
+		err = flush_range(s);
+	bytes_w_free(&s->body);
+	return err ? explain(s, err, d) : 0;
+}

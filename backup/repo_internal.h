@@ -1,0 +1,27 @@
+/* Inside repositories: the table of operations that a back end fills in. */
+#ifndef COFFER_BACKUP_REPO_INTERNAL_H
+#define COFFER_BACKUP_REPO_INTERNAL_H
+
+#include "backup/repo.h"
+
+/* Names have been validated before any of these is called. 0 or -errno. */
+struct repo_ops {
+	/* exclusive: -EEXIST when taken. Durable and whole on return. */
+	int (*put)(void *self, const char *name, const void *p, size_t len, bool exclusive);
+	int (*read)(void *self, const char *name, uint64_t off, void *p, size_t len);
+	int (*size)(void *self, const char *name, uint64_t *ret);
+	int (*remove)(void *self, const char *name);
+	int (*list)(void *self, const char *prefix, char ***ret, size_t *ret_n);
+	void (*close)(void *self);
+};
+
+struct repo {
+	const struct repo_ops *ops;
+	void *self;
+	char *url;
+};
+
+/* A folder; create makes it (0700). -ENOENT when there is none. */
+int repo_folder_open(const char *path, bool create, const struct repo_ops **ret_ops, void **ret_self);
+
+#endif
