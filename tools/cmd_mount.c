@@ -1,0 +1,297 @@
+/*
+ * coffer mount and umount.
+ *
+ * mount forks first: the child asks for the secret (it still has the terminal), unlocks, mounts, and only then leaves the
+ * terminal. Locked memory does not survive a fork, so no secret is ever read before it. The parent waits for the child's
+ * word and exits with its code, so that a script's next line finds the volume mounted.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+#include "tools/cli.h"
+#include "tools/control.h"
+#include "tools/locate.h"
+#include "tools/serve.h"
+
+static const char mount_usage[] =
+	"usage: coffer mount STORE MOUNTPOINT [-o OPTIONS] [-f] [secret]\n\n"
+	"Serves the volume at MOUNTPOINT; returns when it is usable.\n\n"
+	"  -o OPTIONS  ro, allow_other (root's default), noallow_other, cache=MIB (of records, default 64),\n"
+	"              and the kernel's own: nosuid, nodev, noexec, noatime ..\n"
+	"  -f          stay in the foreground, messages on standard error\n\n"
+	"The secret is asked for, or comes from one of:\n"
+	"  --passphrase-file FILE   --key-file FILE\n"
+	"  --identity FILE [--identity-passphrase-file FILE]\n"
+	"  the systemd credential coffer.passphrase\n";
+
+static const char umount_usage[] =
+	"usage: coffer umount VOLUME\n\n"
+	"Commits everything, writes the anchor, unmounts and waits until the process has ended.\n"
+	"Refuses while files are open.\n";
+
+struct mounting {
+	struct serve_options o;
+	struct cli_unlock secrets;
+	char store[PATH_MAX], mountpoint[PATH_MAX], passthrough[1024];
+	bool foreground;
+};
+
+static int one_mount_option(struct mounting *m, const char *opt, struct diag *d)
+{
+	if (!strcmp(opt, "ro")) {
+		m->o.read_only = true;
+	} else if (!strcmp(opt, "allow_other")) {
+		m->o.allow_other = true;
+	} else if (!strcmp(opt, "noallow_other")) {
+		m->o.allow_other = false;
+	} else if (!strcmp(opt, "rw") || !strcmp(opt, "defaults")) {
+		return 0;
+	} else if (!strncmp(opt, "cache=", 6)) {
+		char *end;
+		unsigned long n = strtoul(opt + 6, &end, 10);
+		if (*end || n < 1 || n > (1u << 20))
+			return diag_fail(d, DIAG_USAGE, -EINVAL, "-o %s", opt);
+		m->o.cache_bytes = (size_t)n << 20;
+	} else {
+		size_t len = strlen(m->passthrough);
+		if (len + strlen(opt) + 2 > sizeof(m->passthrough))
+			return diag_fail(d, DIAG_USAGE, -E2BIG, "-o %s", opt);
+		snprintf(m->passthrough + len, sizeof(m->passthrough) - len, "%s%s", len ? "," : "", opt);
+	}
+	return 0;
+}
+
+static int mount_options(struct mounting *m, const char *list, struct diag *d)
+{
+	CLEANUP_FREE char *copy = strdup(list);
+	char *save = NULL;
+
+	for (char *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
+		int err = one_mount_option(m, o, d);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int arguments(struct mounting *m, int argc, char **argv, struct diag *d)
+{
+	static const struct option options[] = {CLI_UNLOCK_OPTIONS, {0}};
+	int c, err = 0;
+
+	m->o.allow_other = getuid() == 0;
+	while (err == 0 && (c = getopt_long(argc, argv, "o:f", options, NULL)) != -1) {
+		if (c == 'f')
+			m->foreground = true;
+		else if (c == 'o')
+			err = mount_options(m, optarg, d);
+		else if (!cli_unlock_option(&m->secrets, c, optarg))
+			err = diag_fail(d, DIAG_USAGE, -EINVAL, "unknown or incomplete option");
+	}
+	if (err)
+		return err;
+	if (argc - optind != 2)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "STORE and MOUNTPOINT are needed");
+	if (!realpath(argv[optind], m->store))
+		return diag_fail(d, DIAG_NO_VOLUME, -errno, "%s", argv[optind]);
+	if (!realpath(argv[optind + 1], m->mountpoint))
+		return diag_fail_errno(d, -errno, "mount point %s", argv[optind + 1]);
+	m->o.store = m->store;
+	m->o.mountpoint = m->mountpoint;
+	m->o.mount_options = m->passthrough;
+	return 0;
+}
+
+/* A store that is served already is told before anybody is asked for a secret. */
+static int check_free(const char *store, struct diag *d)
+{
+	struct located l;
+	int err = locate(store, &l, d);
+
+	if (err)
+		return err;
+	if (l.mounted)
+		err = diag_fail(d, DIAG_MOUNTED, -EBUSY, "%s is mounted at %s (process %d)", l.store, l.mountpoint,
+				(int)l.pid);
+	locate_free(&l);
+	return err;
+}
+
+static int unlock_and_serve(struct mounting *m)
+{
+	struct header_unlock with = {0};
+	struct keyring *kr = NULL;
+	struct diag d = {0};
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+	int err = cli_unlock_get(&m->secrets, "Passphrase of the volume: ", &with, &d);
+	if (err == 0)
+		err = keyring_open(m->store, &with, 0, &kr, &d);
+	cli_unlock_free(&m->secrets);
+	if (err)
+		return cli_fail(&d);
+	return serve_run(kr, &m->o);
+}
+
+/* The parent's part: the child says 0 when mounted, or tells why not. */
+static int wait_ready(pid_t child, int fd)
+{
+	char word[8192];
+	size_t n = 0;
+	ssize_t got;
+	struct diag d = {0};
+	int status;
+
+	while (n < sizeof(word) - 1 && (got = read(fd, word + n, sizeof(word) - 1 - n)) > 0) {
+		n += (size_t)got;
+		if (word[0] == 0)
+			return DIAG_EXIT_DONE;
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (n == 0) /* it has reported itself */
+		return WIFEXITED(status) ? WEXITSTATUS(status) : DIAG_EXIT_FAILED;
+	json_t *j = json_loadb(word, n, 0, NULL);
+	const char *name = json_string_value(json_object_get(j, "name"));
+	const char *object = json_string_value(json_object_get(j, "object"));
+	enum diag_id id = name ? diag_by_name(name) : DIAG_N;
+	diag_fail(&d, id == DIAG_N ? DIAG_SYSTEM : id, -(int)json_integer_value(json_object_get(j, "errno")), "%s",
+		  object ? object : "");
+	json_decref(j);
+	return cli_fail(&d);
+}
+
+static void leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	setsid();
+	if (chdir("/") != 0 || null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+/* Passes the ready word on and then lets go of the terminal; runs beside serve_run in the child. */
+struct relay {
+	int from, to;
+};
+
+static void *relay_ready(void *arg)
+{
+	struct relay *r = arg;
+	char word[8192];
+	ssize_t n;
+
+	while ((n = read(r->from, word, sizeof(word))) > 0) {
+		if (word[0] == 0)
+			leave_terminal();
+		ssize_t done = write(r->to, word, (size_t)n);
+		(void)done;
+		if (word[0] == 0)
+			break;
+	}
+	close(r->to);
+	return NULL;
+}
+
+static int child_main(struct mounting *m, int parent_fd)
+{
+	struct relay r = {.to = parent_fd};
+	int ends[2];
+	pthread_t t;
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return DIAG_EXIT_FAILED;
+	r.from = ends[0];
+	m->o.ready_fd = ends[1];
+	diag_log_open(true);
+	if (pthread_create(&t, NULL, relay_ready, &r) != 0)
+		return DIAG_EXIT_FAILED;
+	int code = unlock_and_serve(m);
+	close(ends[1]);
+	pthread_join(t, NULL);
+	return code;
+}
+
+static int run_mount(int argc, char **argv)
+{
+	CLEANUP_FREE struct mounting *m = calloc(1, sizeof(*m));
+	struct diag d = {0};
+	int ends[2];
+
+	if (!m)
+		return DIAG_EXIT_FAILED;
+	int err = arguments(m, argc, argv, &d);
+	if (err == 0)
+		err = check_free(m->store, &d);
+	if (err)
+		return cli_fail(&d);
+	if (m->foreground) {
+		m->o.ready_fd = -1;
+		diag_log_open(false);
+		return unlock_and_serve(m);
+	}
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return cli_fail(&(struct diag){.id = DIAG_SYSTEM, .err = -errno, .object = "pipe"});
+	pid_t child = fork();
+	if (child < 0)
+		return cli_fail(&(struct diag){.id = DIAG_SYSTEM, .err = -errno, .object = "fork"});
+	if (child == 0) {
+		close(ends[0]);
+		secret_process_init();
+		exit(child_main(m, ends[1]));
+	}
+	close(ends[1]);
+	return wait_ready(child, ends[0]);
+}
+
+static void wait_end(pid_t pid)
+{
+	CLEANUP_FD int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (fd >= 0)
+		while (poll(&p, 1, -1) < 0 && errno == EINTR)
+			;
+}
+
+static int run_umount(int argc, char **argv)
+{
+	struct diag d = {0};
+	struct located l;
+	json_t *ok = NULL;
+
+	if (argc != 2)
+		return cli_usage(&cmd_umount, "one VOLUME is needed");
+	if (locate(argv[1], &l, &d) != 0)
+		return cli_fail(&d);
+	int err = l.mounted ? control_call(l.run, json_pack("{s:s}", "op", "unmount"), NULL, NULL, &ok, &d)
+			    : diag_fail(&d, DIAG_NOT_MOUNTED, -ENOTCONN, "%s", argv[1]);
+	if (err == 0)
+		wait_end(l.pid);
+	json_decref(ok);
+	locate_free(&l);
+	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
+}
+
+const struct cli_command cmd_mount = {"mount", "serve a volume at a mount point", mount_usage, run_mount};
+const struct cli_command cmd_umount = {"umount", "unmount it", umount_usage, run_umount};

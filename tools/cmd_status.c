@@ -1,0 +1,278 @@
+/* coffer status, sync and check: how a volume stands. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/keyring.h"
+#include "fs/volume.h"
+#include "tools/cli.h"
+#include "tools/control.h"
+#include "tools/locate.h"
+
+static const char status_usage[] =
+	"usage: coffer status VOLUME [--json]\n\n"
+	"Where the volume stands, its space, sets, escrows, orders and trail. Needs no key; of an unmounted volume it tells what the header says.\n";
+
+static const char sync_usage[] = "usage: coffer sync VOLUME\n\n"
+				 "Everything written so far is on disk when it returns.\n";
+
+static const char check_usage[] =
+	"usage: coffer check VOLUME [--data] [--json] [secret]\n\n"
+	"Verifies every record, the freshness tree, link counts and maps; with --data every block as well.\n"
+	"A mounted volume is checked by its serving process; an unmounted one needs the secret:\n"
+	"  --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n"
+	"Exit code 4 when something is damaged.\n";
+
+static const char *text(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static uint64_t number(const json_t *j, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(j, key));
+}
+
+static void print_space(const json_t *space)
+{
+	char total[32], left[32];
+	uint64_t t = number(space, "total_bytes"), f = number(space, "free_bytes");
+
+	cli_size(t, total);
+	cli_size(f, left);
+	printf("space         %s of %s free (%llu %%)%s\n", left, total, (unsigned long long)(t ? f * 100 / t : 0),
+	       t && f * 100 / t < 30 ? "  under 30 %: plan an expansion" : "");
+	printf("files         %llu\n", (unsigned long long)number(space, "inodes"));
+	if (json_is_true(json_object_get(space, "read_only")))
+		printf("read-only     %s\n", text(space, "why_read_only"));
+}
+
+static void print_repositories(const json_t *repos)
+{
+	size_t i;
+	json_t *r;
+	char when[32];
+
+	json_array_foreach(repos, i, r) {
+		if (json_object_get(r, "error")) {
+			printf("repository    %s: %s\n", text(r, "url"), text(r, "error"));
+			continue;
+		}
+		printf("repository    %s: %llu sets", text(r, "url"), (unsigned long long)number(r, "sets"));
+		if (json_object_get(r, "last")) {
+			cli_time((int64_t)number(r, "last_time"), when);
+			printf(", last %s (%s)", when, text(r, "last"));
+		}
+		if (number(r, "damaged"))
+			printf(", %llu DAMAGED", (unsigned long long)number(r, "damaged"));
+		putchar('\n');
+	}
+	if (!json_array_size(repos))
+		printf("repository    none\n");
+}
+
+static void print_lists(const json_t *st)
+{
+	size_t i;
+	json_t *e;
+
+	json_array_foreach(json_object_get(st, "escrows"), i, e)
+		printf("escrow        %s: %s%s\n", text(e, "place"),
+		       json_is_true(json_object_get(e, "confirmed")) ? "up to date" : "NOT CONFIRMED: ", text(e, "why"));
+	if (!json_array_size(json_object_get(st, "escrows")))
+		printf("escrow        none: losing the anchor loses the volume\n");
+	json_array_foreach(json_object_get(st, "orders"), i, e)
+		printf("order         %s %s%s%s  %s\n", text(e, "order"), text(e, "state"),
+		       *text(e, "missing") ? ", missing " : "", text(e, "missing"), text(e, "description"));
+}
+
+static void print_mounted(const json_t *st)
+{
+	const json_t *alarms = json_object_get(st, "alarms"), *anchor = json_object_get(st, "anchor");
+
+	printf("volume        %s (%s)\nstore         %s\nmounted       %s\n", text(st, "name"), text(st, "volume"),
+	       text(st, "store"), text(st, "mountpoint"));
+	print_space(json_object_get(st, "space"));
+	printf("keys          %s, generation %llu\nanchor        %s\n              %s\n", text(st, "suite"),
+	       (unsigned long long)number(st, "generation"), text(anchor, "place"), text(anchor, "medium"));
+	print_repositories(json_object_get(st, "repositories"));
+	print_lists(st);
+	printf("trail         %llu entries\n", (unsigned long long)number(st, "trail_entries"));
+	if (number(alarms, "count"))
+		printf("ALARMS        %llu since mount, last: %s\n", (unsigned long long)number(alarms, "count"),
+		       text(alarms, "last"));
+	else
+		printf("health        no integrity alarm since mount\n");
+}
+
+static void print_unmounted(const struct located *l, bool json)
+{
+	char id[33];
+
+	bytes_hex(id, l->header->volume_id, 16);
+	if (json)
+		cli_json(json_pack("{s:s, s:s, s:s, s:b, s:s, s:{s:s}}", "name", l->header->name, "volume", id,
+				   "store", l->store, "mounted", 0, "suite", suite_id_name(l->header->suite),
+				   "anchor", "place", l->header->anchor));
+	else
+		printf("volume        %s (%s)\nstore         %s\nmounted       no\nkeys          %s, %zu slots\nanchor        %s\n",
+		       l->header->name, id, l->store, suite_id_name(l->header->suite), l->header->n_slots,
+		       l->header->anchor);
+}
+
+/* "VOLUME [--json]"; NULL when malformed. */
+static const char *one_volume(int argc, char **argv, const char *flag_name, bool *flag, bool *json)
+{
+	const char *volume = NULL;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--json"))
+			*json = true;
+		else if (flag_name && !strcmp(argv[i], flag_name))
+			*flag = true;
+		else if (argv[i][0] == '-' || volume)
+			return NULL;
+		else
+			volume = argv[i];
+	}
+	return volume;
+}
+
+static int run_status(int argc, char **argv)
+{
+	bool json = false;
+	const char *volume = one_volume(argc, argv, NULL, NULL, &json);
+	struct diag d = {0};
+	struct located l;
+	json_t *st = NULL;
+
+	if (!volume)
+		return cli_usage(&cmd_status, "one VOLUME is needed");
+	if (locate(volume, &l, &d) != 0)
+		return cli_fail(&d);
+	int err = 0;
+	if (!l.mounted)
+		print_unmounted(&l, json);
+	else
+		err = control_call(l.run, json_pack("{s:s}", "op", "status"), NULL, NULL, &st, &d);
+	locate_free(&l);
+	if (err)
+		return cli_fail(&d);
+	if (st && json)
+		cli_json(json_incref(st));
+	else if (st)
+		print_mounted(st);
+	json_decref(st);
+	return DIAG_EXIT_DONE;
+}
+
+static int run_sync(int argc, char **argv)
+{
+	struct diag d = {0};
+	struct located l;
+	json_t *ok = NULL;
+
+	if (argc != 2)
+		return cli_usage(&cmd_sync, "one VOLUME is needed");
+	if (locate(argv[1], &l, &d) != 0)
+		return cli_fail(&d);
+	int err = control_call(l.run, json_pack("{s:s}", "op", "sync"), NULL, NULL, &ok, &d);
+	json_decref(ok);
+	locate_free(&l);
+	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
+}
+
+/* --- check --- */
+
+static int report_check(json_t *r, bool json)
+{
+	uint64_t bad = number(r, "bad");
+	size_t i;
+	json_t *f;
+
+	if (json) {
+		cli_json(json_incref(r));
+	} else {
+		json_array_foreach(json_object_get(r, "findings"), i, f)
+			printf("%s\n", json_string_value(f));
+		printf("%llu records, %llu inodes, %llu blocks: %s\n", (unsigned long long)number(r, "records"),
+		       (unsigned long long)number(r, "inodes"), (unsigned long long)number(r, "blocks"),
+		       bad ? "DAMAGED" : "whole");
+	}
+	json_decref(r);
+	return bad ? DIAG_EXIT_INTEGRITY : DIAG_EXIT_DONE;
+}
+
+static void on_bad(void *arg, const char *finding)
+{
+	json_array_append_new(arg, json_string(finding));
+}
+
+static int check_unmounted(const char *store, struct cli_unlock *secrets, bool data, json_t **ret, struct diag *d)
+{
+	struct header_unlock with;
+	struct volume_check c = {0};
+	struct keyring *kr;
+	struct volume *v;
+	json_t *findings = json_array();
+
+	int err = cli_unlock_get(secrets, "Passphrase of the volume: ", &with, d);
+	if (err == 0)
+		err = keyring_open(store, &with, 0, &kr, d);
+	if (err)
+		return err;
+	struct volume_config cfg = {.store = store, .kr = kr, .read_only = true};
+	err = volume_open(&cfg, &v, d);
+	if (err == 0) {
+		err = volume_check(v, data, on_bad, findings, &c);
+		if (err)
+			diag_fail_errno(d, err, "checking %s", store);
+		volume_close(v);
+	}
+	keyring_close(kr);
+	*ret = json_pack("{s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)c.n_records, "inodes",
+			 (json_int_t)c.n_inodes, "blocks", (json_int_t)c.n_blocks, "bad", (json_int_t)c.n_bad,
+			 "findings", findings);
+	return err;
+}
+
+static int run_check(int argc, char **argv)
+{
+	static const struct option options[] = {{"data", no_argument, NULL, 'd'}, {"json", no_argument, NULL, 'j'},
+						CLI_UNLOCK_OPTIONS, {0}};
+	struct cli_unlock secrets = {0};
+	bool data = false, json = false;
+	struct diag d = {0};
+	struct located l;
+	json_t *r = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'd')
+			data = true;
+		else if (c == 'j')
+			json = true;
+		else if (!cli_unlock_option(&secrets, c, optarg))
+			return cli_usage(&cmd_check, "unknown or incomplete option");
+	}
+	if (argc - optind != 1)
+		return cli_usage(&cmd_check, "one VOLUME is needed");
+	if (locate(argv[optind], &l, &d) != 0)
+		return cli_fail(&d);
+	int err = l.mounted ? control_call(l.run, json_pack("{s:s, s:b}", "op", "check", "data", data), NULL, NULL, &r, &d)
+			    : check_unmounted(l.store, &secrets, data, &r, &d);
+	cli_unlock_free(&secrets);
+	locate_free(&l);
+	if (err) {
+		json_decref(r);
+		return cli_fail(&d);
+	}
+	return report_check(r, json);
+}
+
+const struct cli_command cmd_status = {"status", "how a volume stands", status_usage, run_status};
+const struct cli_command cmd_sync = {"sync", "bring everything to disk", sync_usage, run_sync};
+const struct cli_command cmd_check = {"check", "verify a volume", check_usage, run_check};

@@ -1,0 +1,232 @@
+/* Control operations of backup and restore into the mounted volume. */
+#include "tools/serve_ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backup/backup.h"
+#include "backup/restore.h"
+#include "core/cleanup.h"
+#include "tools/control.h"
+
+struct job {
+	struct server *s;
+	int fd;
+	time_t told;
+};
+
+static int flush_kernel(void *arg)
+{
+	struct job *j = arg;
+
+	return front_flush(j->s->front);
+}
+
+/* Tells the client at most once a second; stops the job when the server stops. */
+static int tell(struct job *j, json_t *progress)
+{
+	time_t now = time(NULL);
+	bool stop;
+
+	pthread_mutex_lock(&j->s->lock);
+	stop = j->s->stopping;
+	pthread_mutex_unlock(&j->s->lock);
+	if (progress && now != j->told) {
+		json_t *line = json_pack("{s:O}", "progress", progress);
+		if (line)
+			control_write(j->fd, line); /* a client that left does not stop a backup */
+		json_decref(line);
+		j->told = now;
+	}
+	json_decref(progress);
+	return stop;
+}
+
+static int on_backup_progress(void *arg, const struct backup_progress *p)
+{
+	return tell(arg, json_pack("{s:s, s:I, s:I}", "phase", p->phase, "records",
+				   (json_int_t)p->n_records, "bytes", (json_int_t)p->n_bytes));
+}
+
+static json_t *manifest_figures(const struct set_manifest *m)
+{
+	uint64_t stored = m->index.len;
+
+	for (size_t i = 0; i < m->n_packs; i++)
+		stored += m->packs[i].len;
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "set", m->id, "parent",
+			 m->parent, "kind", m->full ? "full" : "incremental", "tiers", m->tiers, "time",
+			 (json_int_t)m->time, "files", (json_int_t)m->n_nodes, "names",
+			 (json_int_t)m->n_names, "data_records", (json_int_t)m->n_data, "gone",
+			 (json_int_t)m->n_gone, "bytes", (json_int_t)m->n_bytes, "stored",
+			 (json_int_t)stored);
+}
+
+static int run_backup(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		      struct diag *d)
+{
+	const char *tier = "daily", *repository = NULL;
+	struct job job = {.s = s, .fd = fd};
+	struct set_manifest m = {0};
+	int full = 0;
+	struct repo *r;
+
+	json_unpack((json_t *)req, "{s?s, s?b, s?s}", "tier", &tier, "full", &full, "repository",
+		    &repository);
+	if (strcmp(tier, "daily") != 0 && strcmp(tier, "weekly") != 0 && strcmp(tier, "monthly") != 0)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "tier \"%s\" (daily, weekly, monthly)", tier);
+	int err = serve_repo(s, repository, &r, d);
+	if (err)
+		return err;
+	struct backup_request in = {.volume = s->volume, .repo = r, .tier = tier, .full = full != 0,
+				    .charter = s->charter->digest, .flush = flush_kernel,
+				    .progress = on_backup_progress, .arg = &job};
+	err = trail_checkpoint(s->trail, &in.trail, NULL);
+	if (err)
+		return diag_fail(d, DIAG_TRAIL, err, "%s", s->store);
+	err = backup_run(&in, &m, d);
+	if (err == 0) {
+		*ret = manifest_figures(&m);
+		serve_trail(s, p, "backup.run", m.id, tier, "ok", m.full ? "full" : "incremental", true);
+		set_manifest_free(&m);
+	} else {
+		serve_trail(s, p, "backup.run", repo_url(r), tier, "failed", d->object, true);
+	}
+	return err;
+}
+
+int serve_op_backup_run(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+			struct diag *d)
+{
+	if (!serve_claim(s, &s->busy_backup))
+		return diag_fail(d, DIAG_EXISTS, -EBUSY, "a backup of %s is running", s->mountpoint);
+	int err = run_backup(s, p, req, fd, ret, d);
+	serve_unclaim(s, &s->busy_backup);
+	return err;
+}
+
+/* --- restore --- */
+
+static int on_restored(void *arg, uint64_t set_id, uint64_t new_id)
+{
+	struct job *j = arg;
+
+	return volume_add_edge(j->s->volume, set_id, new_id, VOLUME_EDGE_RESTORED);
+}
+
+static int on_restore_progress(void *arg, uint64_t n_files, uint64_t n_bytes)
+{
+	return tell(arg, json_pack("{s:I, s:I}", "files", (json_int_t)n_files, "bytes",
+				   (json_int_t)n_bytes));
+}
+
+/* The target's folder must lie inside the mount: what leaves the volume is an export, and needs a key. */
+static int check_target(struct server *s, const char *to, struct diag *d)
+{
+	char parent[PATH_MAX], real[PATH_MAX];
+	struct stat st, root;
+
+	snprintf(parent, sizeof(parent), "%s", to);
+	if (stat(parent, &st) != 0) { /* a new folder: its parent counts */
+		char *slash = strrchr(parent, '/');
+		if (!slash || slash == parent)
+			return diag_fail(d, DIAG_USAGE, -EINVAL, "%s", to);
+		*slash = 0;
+	}
+	if (!realpath(parent, real) || stat(real, &st) || stat(s->mountpoint, &root))
+		return diag_fail_errno(d, -errno, "%s", parent);
+	if (st.st_dev != root.st_dev)
+		return diag_fail(d, DIAG_DENIED, -EPERM,
+				 "%s lies outside %s: that is an export, and needs a key", to, s->mountpoint);
+	return 0;
+}
+
+static int string_list(const json_t *a, const char ***ret, size_t *ret_n)
+{
+	size_t n = json_array_size(a);
+	const char **list = calloc(n ? n : 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		list[i] = json_string_value(json_array_get(a, i));
+		if (!list[i]) {
+			free(list);
+			return -EINVAL;
+		}
+	}
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}
+
+static json_t *restore_figures(const struct restore_result *r, const char *set)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}", "set", set, "files",
+			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other",
+			 (json_int_t)r->n_other, "links", (json_int_t)r->n_links, "bytes",
+			 (json_int_t)r->n_bytes, "destroyed", (json_int_t)r->n_destroyed, "order",
+			 r->order, "damaged", (json_int_t)r->n_damaged, "first_damaged",
+			 r->first_damaged);
+}
+
+static int restore_from(struct server *s, struct repo *r, const struct set_catalog *cat, size_t set,
+			struct restore_request *in, json_t **ret, struct diag *d)
+{
+	struct restore_result res = {0};
+	int err = setview_open(r, s->kr, cat, set, &in->view, d);
+
+	if (err)
+		return err;
+	err = restore_run(in, &res, d);
+	setview_close(in->view);
+	/* Damage is told with what could be restored, not instead of it. */
+	if (err == 0 || err == -EBADMSG) {
+		*ret = restore_figures(&res, cat->sets[set].id);
+		err = 0;
+	}
+	return err;
+}
+
+int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		     struct diag *d)
+{
+	const char *set = NULL, *to = NULL, *repository = NULL;
+	CLEANUP_FREE const char **paths = NULL;
+	struct job job = {.s = s, .fd = fd};
+	struct set_catalog cat = {0};
+	json_int_t at = 0;
+	json_t *list = NULL;
+	int in_place = 0;
+	size_t n_paths = 0, i;
+	struct repo *r;
+
+	json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?o}", "set", &set, "at", &at, "to", &to,
+		    "repository", &repository, "in_place", &in_place, "paths", &list);
+	if (in_place && !p->trusted && !(p->roles & CHARTER_OWNER))
+		return diag_fail(d, DIAG_DENIED, -EPERM, "restoring in place overwrites: the owner's right");
+	if (in_place)
+		to = s->mountpoint;
+	int err = to ? string_list(list, &paths, &n_paths) : -EINVAL;
+	if (err)
+		return diag_fail(d, DIAG_USAGE, err, "restore");
+	err = check_target(s, to, d);
+	if (err == 0)
+		err = serve_repo(s, repository, &r, d);
+	if (err == 0)
+		err = set_catalog_load(r, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, &cat, d);
+	if (err)
+		return err;
+	err = set_catalog_find(&cat, set, at, &i, d);
+	struct restore_request in = {.paths = paths, .n_paths = n_paths, .to = to, .in_place = in_place != 0,
+				     .restored = on_restored, .progress = on_restore_progress, .arg = &job};
+	if (err == 0)
+		err = restore_from(s, r, &cat, i, &in, ret, d);
+	serve_trail(s, p, "restore", err == 0 ? cat.sets[i].id : set ? set : "-", to, err ? "failed" : "ok",
+		    err ? d->object : "", false);
+	set_catalog_free(&cat);
+	return err;
+}

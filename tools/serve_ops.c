@@ -1,0 +1,341 @@
+/*
+ * Control operations: the table of who may ask for what, and the operations on the volume and the trail themselves.
+ * Backup and restore are in serve_backup.c, destruction in serve_destroy.c.
+ */
+#include "tools/serve_ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "backup/set.h"
+#include "core/bytes.h"
+#include "core/cleanup.h"
+#include "core/order.h"
+#include "tools/control.h"
+
+/* --- status --- */
+
+static json_t *volume_figures(struct server *s)
+{
+	struct volume_stat st;
+
+	volume_stat(s->volume, &st);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s}", "total_bytes",
+			 (json_int_t)st.total_bytes, "free_bytes", (json_int_t)st.free_bytes, "inodes",
+			 (json_int_t)st.n_inodes, "transaction", (json_int_t)st.txn, "next_id",
+			 (json_int_t)st.next_id, "snapshots", (json_int_t)st.n_snapshots, "read_only",
+			 st.read_only, "why_read_only", st.why_read_only);
+}
+
+static json_t *repository_figures(struct server *s, const struct conf_repository *c)
+{
+	struct set_catalog cat = {0};
+	struct diag d = {0};
+	struct repo *r;
+	json_t *j = json_pack("{s:s, s:s}", "name", c->name, "url", c->url);
+
+	if (!j)
+		return NULL;
+	if (serve_repo(s, c->name, &r, &d) == 0 &&
+	    set_catalog_load(r, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, &cat, &d) == 0) {
+		json_object_set_new(j, "sets", json_integer((json_int_t)cat.n_sets));
+		json_object_set_new(j, "damaged", json_integer((json_int_t)cat.n_damaged));
+		if (cat.n_sets) {
+			const struct set_manifest *m = &cat.sets[cat.n_sets - 1];
+			json_object_set_new(j, "last", json_string(m->id));
+			json_object_set_new(j, "last_time", json_integer(m->time));
+		}
+		set_catalog_free(&cat);
+	} else {
+		json_object_set_new(j, "error", json_string(diag_cause(d.id)));
+	}
+	return j;
+}
+
+static json_t *escrow_figures(struct server *s)
+{
+	struct keyring_escrow_status e[KEYRING_ESCROWS_MAX];
+	size_t n = keyring_escrow_list(s->kr, e);
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(a, json_pack("{s:s, s:b, s:I, s:s}", "place", e[i].dir, "confirmed",
+						   e[i].confirmed, "generation",
+						   (json_int_t)e[i].generation, "why", e[i].why));
+	return a;
+}
+
+static json_t *order_figures(struct server *s)
+{
+	CLEANUP_FREE char(*numbers)[ORDER_NUMBER_MAX + 1] = NULL;
+	json_t *a = json_array();
+	size_t n = 0;
+
+	if (order_list(s->store_fd, &numbers, &n) != 0)
+		return a;
+	for (size_t i = 0; i < n; i++) {
+		enum order_state state = ORDER_REQUESTED;
+		struct diag d = {0};
+		struct order o;
+		unsigned missing = 0;
+		char roles[64];
+
+		if (order_load(s->store_fd, numbers[i], &o, NULL, NULL, &d) != 0 ||
+		    order_judge(s->store_fd, s->charter, &o, time(NULL), &state, &missing, &d) != 0) {
+			json_array_append_new(a, json_pack("{s:s, s:s}", "order", numbers[i], "state", "damaged"));
+			continue;
+		}
+		charter_roles_text(missing, roles);
+		json_array_append_new(a, json_pack("{s:s, s:s, s:s, s:s}", "order", numbers[i], "state",
+						   order_state_name(state), "missing", roles, "description",
+						   o.description));
+	}
+	return a;
+}
+
+static int op_status(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		     struct diag *d)
+{
+	const struct header *h = keyring_header(s->kr);
+	struct trail_head head;
+	char id[33], medium[256];
+	json_t *repos = json_array();
+	(void)p, (void)req, (void)fd, (void)d;
+
+	bytes_hex(id, h->volume_id, 16);
+	trail_head_get(s->trail, &head);
+	anchor_medium(h->anchor, medium, sizeof(medium));
+	for (size_t i = 0; i < s->conf.n_repositories; i++)
+		json_array_append_new(repos, repository_figures(s, &s->conf.repositories[i]));
+	pthread_mutex_lock(&s->lock);
+	json_t *alarms = json_pack("{s:I, s:s}", "count", (json_int_t)s->n_alarms, "last", s->last_alarm);
+	pthread_mutex_unlock(&s->lock);
+	*ret = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:s}}",
+			 "name", h->name, "volume", id, "store", s->store, "mountpoint", s->mountpoint,
+			 "mounted", 1, "since", (json_int_t)s->started, "suite",
+			 suite_name(keyring_suite(s->kr)), "generation",
+			 (json_int_t)keyring_generation(s->kr), "trail_entries", (json_int_t)head.size,
+			 "space", volume_figures(s), "repositories", repos, "escrows", escrow_figures(s),
+			 "orders", order_figures(s), "alarms", alarms, "anchor", "place", h->anchor, "medium",
+			 medium);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* --- volume --- */
+
+static int op_sync(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		   struct diag *d)
+{
+	struct volume_stat st;
+	(void)p, (void)req, (void)fd;
+
+	int err = front_flush(s->front);
+	if (err == 0)
+		err = volume_sync(s->volume);
+	if (err)
+		return diag_fail_errno(d, err, "syncing %s", s->mountpoint);
+	volume_stat(s->volume, &st);
+	*ret = json_pack("{s:I}", "transaction", (json_int_t)st.txn);
+	return 0;
+}
+
+static void on_finding(void *arg, const char *text)
+{
+	json_t *findings = arg;
+
+	if (json_array_size(findings) < 1000)
+		json_array_append_new(findings, json_string(text));
+}
+
+static int op_check(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		    struct diag *d)
+{
+	struct volume_check c = {0};
+	json_t *findings = json_array();
+	bool data = json_is_true(json_object_get(req, "data"));
+	(void)fd;
+
+	int err = volume_check(s->volume, data, on_finding, findings, &c);
+	if (err) {
+		json_decref(findings);
+		return diag_fail_errno(d, err, "checking %s", s->store);
+	}
+	serve_trail(s, p, "check", data ? "records and data" : "records", NULL, c.n_bad ? "integrity" : "ok", NULL,
+		    false);
+	*ret = json_pack("{s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)c.n_records, "inodes",
+			 (json_int_t)c.n_inodes, "blocks", (json_int_t)c.n_blocks, "bad",
+			 (json_int_t)c.n_bad, "findings", findings);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int op_unmount(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		      struct diag *d)
+{
+	(void)req, (void)fd, (void)ret;
+	serve_trail(s, p, "unmount.request", s->mountpoint, NULL, "ok", NULL, false);
+	/* Refuses while files are open, as umount(8) does; the loop ends by itself once the kernel lets go. */
+	if (umount2(s->mountpoint, UMOUNT_NOFOLLOW) != 0)
+		return diag_fail_errno(d, -errno, "%s", s->mountpoint);
+	return 0;
+}
+
+static int op_escrow_sync(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+			  struct diag *d)
+{
+	size_t pending = 0;
+	(void)req, (void)fd;
+
+	int err = keyring_escrow_sync(s->kr, &pending);
+	serve_trail(s, p, "escrow.sync", s->store, NULL, err || pending ? "failed" : "ok", NULL, false);
+	if (err)
+		return diag_fail(d, DIAG_ESCROW, err, "%s", s->store);
+	*ret = json_pack("{s:I}", "pending", (json_int_t)pending);
+	return 0;
+}
+
+/* --- trail --- */
+
+static int op_trail_append(struct server *s, const struct peer *p, const json_t *req, int fd,
+			   json_t **ret, struct diag *d)
+{
+	const char *operation, *object, *result, *purpose = "", *detail = "";
+	(void)fd, (void)ret;
+
+	if (json_unpack((json_t *)req, "{s:s, s:s, s:s, s?s, s?s}", "operation", &operation, "object",
+			&object, "result", &result, "purpose", &purpose, "detail", &detail) != 0)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "trail.append");
+	int err = serve_trail(s, p, operation, object, purpose, result, detail, true);
+	return err ? diag_fail(d, DIAG_TRAIL, err, "%s", s->store) : 0;
+}
+
+static int op_trail_checkpoint(struct server *s, const struct peer *p, const json_t *req, int fd,
+			       json_t **ret, struct diag *d)
+{
+	CLEANUP_FREE char *text = NULL;
+	struct trail_head head;
+	(void)p, (void)req, (void)fd;
+
+	int err = trail_checkpoint(s->trail, &head, &text);
+	if (err)
+		return diag_fail(d, DIAG_TRAIL, err, "%s", s->store);
+	*ret = json_pack("{s:I, s:s}", "size", (json_int_t)head.size, "checkpoint", text);
+	return 0;
+}
+
+struct reading {
+	json_t *entries;
+	size_t max;
+};
+
+static int on_entry(uint64_t index, const struct trail_event *ev, void *arg)
+{
+	struct reading *r = arg;
+
+	json_array_append_new(r->entries,
+			      json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "index",
+					(json_int_t)index, "time_ns", (json_int_t)ev->time_ns, "uid",
+					(json_int_t)ev->uid, "pid", (json_int_t)ev->pid, "member", ev->member,
+					"operation", ev->operation, "object", ev->object, "purpose", ev->purpose,
+					"result", ev->result, "detail", ev->detail, "name_gone",
+					ev->name_gone));
+	return json_array_size(r->entries) >= r->max;
+}
+
+static int op_trail_read(struct server *s, const struct peer *p, const json_t *req, int fd,
+			 json_t **ret, struct diag *d)
+{
+	json_int_t from = 0, max = 10000;
+	struct reading r = {.entries = json_array()};
+	(void)p, (void)fd;
+
+	json_unpack((json_t *)req, "{s?I, s?I}", "from", &from, "max", &max);
+	r.max = max > 0 && max < 100000 ? (size_t)max : 100000;
+	int err = trail_read(s->trail, from > 0 ? (uint64_t)from : 0, on_entry, &r, d);
+	if (err < 0) {
+		json_decref(r.entries);
+		return err;
+	}
+	*ret = json_pack("{s:o}", "entries", r.entries);
+	return 0;
+}
+
+/* --- the table --- */
+
+/* Who may: trusted peers everything, members by role. */
+static const struct {
+	const char *name;
+	unsigned roles;
+	int (*run)(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		   struct diag *d);
+} ops[] = {
+	{"status", ~0u, op_status},
+	{"sync", ~0u, op_sync},
+	{"check", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, op_check},
+	{"unmount", CHARTER_OPERATOR | CHARTER_OWNER, op_unmount},
+	{"escrow.sync", CHARTER_OWNER | CHARTER_SECURITY | CHARTER_OPERATOR, op_escrow_sync},
+	{"backup.run", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_run},
+	{"restore", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_restore},
+	{"destroy.inventory", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_inventory},
+	{"destroy.describe", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_describe},
+	{"destroy.execute", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_execute},
+	{"destroy.verify", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, serve_op_verify},
+	{"trail.append", 0, op_trail_append},
+	{"trail.checkpoint", CHARTER_AUDITOR | CHARTER_OWNER | CHARTER_SECURITY, op_trail_checkpoint},
+	{"trail.read", CHARTER_AUDITOR | CHARTER_OWNER | CHARTER_SECURITY, op_trail_read},
+};
+
+int serve_op(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret_ok,
+	     struct diag *d)
+{
+	const char *name = json_string_value(json_object_get(req, "op"));
+
+	for (size_t i = 0; name && i < sizeof(ops) / sizeof(*ops); i++) {
+		if (strcmp(ops[i].name, name) != 0)
+			continue;
+		if (!p->trusted && !(p->roles & ops[i].roles)) {
+			serve_trail(s, p, name, "", NULL, "refused", "role", false);
+			return diag_fail(d, DIAG_DENIED, -EPERM, "%s by uid %u", name, p->uid);
+		}
+		return ops[i].run(s, p, req, fd, ret_ok, d);
+	}
+	return diag_fail(d, DIAG_USAGE, -EINVAL, "control operation \"%s\"", name ? name : "");
+}
+
+int serve_repo(struct server *s, const char *name, struct repo **ret, struct diag *d)
+{
+	size_t i = 0;
+	int err = 0;
+
+	while (name && i < s->conf.n_repositories && strcmp(s->conf.repositories[i].name, name) != 0)
+		i++;
+	if (i >= s->conf.n_repositories)
+		return diag_fail(d, DIAG_NO_REPOSITORY, -ENOENT, "%s",
+				 name ? name : "coffer.conf names no repository");
+	pthread_mutex_lock(&s->lock);
+	if (!s->repos[i])
+		err = repo_open(s->conf.repositories[i].url, keyring_volume_id(s->kr),
+				keyring_header(s->kr)->sign_pk, &s->repos[i], d);
+	if (err == 0)
+		*ret = s->repos[i];
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+bool serve_claim(struct server *s, bool *flag)
+{
+	pthread_mutex_lock(&s->lock);
+	bool ok = !*flag;
+	*flag = true;
+	pthread_mutex_unlock(&s->lock);
+	return ok;
+}
+
+void serve_unclaim(struct server *s, bool *flag)
+{
+	pthread_mutex_lock(&s->lock);
+	*flag = false;
+	pthread_mutex_unlock(&s->lock);
+}
