@@ -14,8 +14,8 @@ struct backup_progress {
 struct backup_request {
 	struct volume *volume;
 	struct repo *repo;
-	const char *tier;  /* "daily", "weekly", "monthly" */
-	bool full;	   /* else incremental when a parent fits */
+	const char *tier;       /* "daily", or several: "daily weekly" */
+	bool full;              /* else incremental when a parent fits */
 	const uint8_t *charter; /* 32 bytes */
 	struct trail_head trail;
 	/* Brings what programs wrote into the engine (front_flush); may be NULL. */
@@ -25,9 +25,10 @@ struct backup_request {
 	void *arg;
 };
 /*
- * One set. A parent is the newest verified set of this repository on the volume's timeline. After a failure the snapshot is closed, the
- * unfinished set's objects are removed, and earlier sets are untouched. Every pack is read back and compared before the manifest is
- * written. ret->packs is the caller's (set_manifest_free).
+ * One set. A parent is the newest verified set of this repository on the volume's timeline. After a
+ * failure the snapshot is closed, the unfinished set's objects are removed, and earlier sets are
+ * untouched. Every pack is read back and compared before the manifest is written. ret->packs is the
+ * caller's (set_manifest_free).
  */
 int backup_run(const struct backup_request *in, struct set_manifest *ret, struct diag *d);
 
@@ -36,8 +37,10 @@ struct backup_verdict {
 	char first_bad[160];
 };
 /* Without keys: sizes and XXH3 of packs and index against the manifest. */
-int backup_scrub(struct repo *r, const struct set_manifest *m, struct backup_verdict *ret, struct diag *d);
-/* With keys: every record of the set opens; records of destroyed ids count as destroyed, not bad. */
+int backup_scrub(struct repo *r, const struct set_manifest *m, struct backup_verdict *ret,
+		 struct diag *d);
+/* With keys: every record of the set opens; records of destroyed ids count as destroyed, not bad.
+ */
 int backup_verify(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		  struct backup_verdict *ret, struct diag *d);
 

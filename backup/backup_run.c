@@ -23,7 +23,8 @@ static bool stands(struct repo *r, const struct set_catalog *c, size_t i)
 	return whole;
 }
 
-/* The newest set that this snapshot descends from. One whose chain is broken is no ground to build on. */
+/* The newest set that this snapshot descends from. One whose chain is broken is no ground to build
+ * on. */
 static const struct set_manifest *choose_parent(struct repo *r, const struct set_catalog *c,
 						const struct volume_snapshot *snap)
 {
@@ -41,10 +42,15 @@ static void describe(const struct backup_request *in, const struct volume_snapsh
 {
 	struct keyring *kr = volume_keyring(in->volume);
 
-	*m = (struct set_manifest){.full = !parent, .timeline = snap->timeline, .time = snap->time,
-				   .from_txn = parent ? parent->to_txn : 0, .to_txn = snap->snap.txn,
-				   .next_id = snap->next_id, .next_link = snap->next_link,
-				   .generation = keyring_generation(kr), .trail = in->trail};
+	*m = (struct set_manifest){.full = !parent,
+				   .timeline = snap->timeline,
+				   .time = snap->time,
+				   .from_txn = parent ? parent->to_txn : 0,
+				   .to_txn = snap->snap.txn,
+				   .next_id = snap->next_id,
+				   .next_link = snap->next_link,
+				   .generation = keyring_generation(kr),
+				   .trail = in->trail};
 	if (parent)
 		strcpy(m->parent, parent->id);
 	strncpy(m->tiers, in->tier, sizeof(m->tiers) - 1);
@@ -82,7 +88,8 @@ int backup_run(const struct backup_request *in, struct set_manifest *ret, struct
 	struct keyring *kr = volume_keyring(in->volume);
 	struct volume_snapshot snap;
 	struct set_catalog cat = {0};
-	int err = set_catalog_load(in->repo, keyring_volume_id(kr), keyring_header(kr)->sign_pk, &cat, d);
+	int err =
+	    set_catalog_load(in->repo, keyring_volume_id(kr), keyring_header(kr)->sign_pk, &cat, d);
 
 	if (err)
 		return err;

@@ -1,9 +1,10 @@
 /*
  * From the changes of a snapshot to the records of a set. See backup_scan.h.
  *
- * Map groups arrive in order, four to a range of 1 MiB. They are collected until the range or the file changes, then become
- * one DATA record: the blocks born since the parent set, and the holes of every group that changed. When that is more than half of the range,
- * and all of it is at hand, the whole range is stored, so that restoring needs no older record.
+ * Map groups arrive in order, four to a range of 1 MiB. They are collected until the range or the
+ * file changes, then become one DATA record: the blocks born since the parent set, and the holes of
+ * every group that changed. When that is more than half of the range, and all of it is at hand, the
+ * whole range is stored, so that restoring needs no older record.
  */
 #include "backup/backup_scan.h"
 
@@ -80,15 +81,20 @@ static bool classify(const struct scan *s, uint8_t what[SET_RANGE_BLOCKS])
 		bool hole = !present || entry(s, i)->slot == MAP_HOLE;
 		bool fresh = !hole && entry(s, i)->birth > s->since;
 
-		what[i] = !present ? SET_BLOCK_SAME : hole ? SET_BLOCK_HOLE : fresh ? SET_BLOCK_DATA : SET_BLOCK_SAME;
+		what[i] = !present ? SET_BLOCK_SAME
+			  : hole   ? SET_BLOCK_HOLE
+			  : fresh  ? SET_BLOCK_DATA
+				   : SET_BLOCK_SAME;
 		n_new += fresh;
 		n_mapped += !hole;
 	}
 	bool alone = s->since == 0 || s->id >= s->since_next_id ||
 		     (s->present == all && n_new * 2 > n_mapped);
 	for (size_t i = 0; alone && i < SET_RANGE_BLOCKS; i++)
-		if (what[i] == SET_BLOCK_SAME) /* not changed, but at hand; or a group that never was */
-			what[i] = s->present >> (i / MAP_GROUP) & 1 ? SET_BLOCK_DATA : SET_BLOCK_HOLE;
+		if (what[i] ==
+		    SET_BLOCK_SAME) /* not changed, but at hand; or a group that never was */
+			what[i] =
+			    s->present >> (i / MAP_GROUP) & 1 ? SET_BLOCK_DATA : SET_BLOCK_HOLE;
 	return alone;
 }
 
@@ -106,13 +112,22 @@ static int read_blocks(struct scan *s, const uint8_t what[SET_RANGE_BLOCKS])
 				return s->body.err;
 			int err = volume_snapshot_read(s->in->volume, s->snap, s->id,
 						       s->range * SET_RANGE_GROUPS + i / MAP_GROUP,
-						       &s->groups[i / MAP_GROUP], i % MAP_GROUP, (unsigned)n, buf);
+						       &s->groups[i / MAP_GROUP], i % MAP_GROUP,
+						       (unsigned)n, buf);
 			if (err)
 				return err;
 		}
 		i += n;
 	}
 	return 0;
+}
+
+/* Blocks that were overwritten or unlinked under us by a destruction look damaged; they are not. */
+static bool is_destroyed(const struct scan *s)
+{
+	char order[KEYRING_ORDER_REF_MAX + 1];
+
+	return keyring_gone(volume_keyring(s->in->volume), KEYRING_LIVE, s->id, order);
 }
 
 static int flush_range(struct scan *s)
@@ -126,9 +141,13 @@ static int flush_range(struct scan *s)
 	set_data_encode_runs(what, &s->body);
 	int err = read_blocks(s, what);
 	s->present = 0;
-	if (err) /* without its record the file is incomplete, and a restore that counts its blocks will say so */
-		return err == -EKEYREVOKED ? 0 : err;
-	struct set_entry e = {.kind = SET_DATA, .flags = alone ? 0 : SET_OVERLAY, .id = s->id, .range = s->range,
+	if (err) /* without its record the file is incomplete, and a restore that counts its blocks
+		    will say so */
+		return err == -EKEYREVOKED || is_destroyed(s) ? 0 : err;
+	struct set_entry e = {.kind = SET_DATA,
+			      .flags = alone ? 0 : SET_OVERLAY,
+			      .id = s->id,
+			      .range = s->range,
 			      .version = s->version};
 	return put(s, &e, alone ? 0 : s->since);
 }
@@ -160,14 +179,18 @@ static int on_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const st
 static int on_inode(void *arg, const struct volume_snap_inode *in)
 {
 	struct scan *s = arg;
-	struct set_node n = {.attr = in->attr, .inline_data = in->inline_data, .inline_len = in->inline_len,
-			     .xattrs = in->xattrs, .xattrs_len = in->xattrs_len};
+	struct set_node n = {.attr = in->attr,
+			     .inline_data = in->inline_data,
+			     .inline_len = in->inline_len,
+			     .xattrs = in->xattrs,
+			     .xattrs_len = in->xattrs_len};
 	struct set_entry e = {.kind = SET_NODE, .id = in->attr.id, .version = in->txn};
 	int err = flush_range(s);
 
 	if (err)
 		return err;
-	n.in_blocks = S_ISREG(in->attr.mode) && !in->inline_data && (in->attr.size > 0 || in->attr.blocks > 0);
+	n.in_blocks = S_ISREG(in->attr.mode) && !in->inline_data &&
+		      (in->attr.size > 0 || in->attr.blocks > 0);
 	n.n_mapped = n.in_blocks ? in->attr.blocks / (MAP_BLOCK / 512) : 0;
 	bytes_w_reset(&s->body);
 	set_node_encode(&n, &s->body);
@@ -178,8 +201,12 @@ static int on_name(void *arg, uint64_t parent, uint64_t link, uint64_t child, ui
 		   const char *name, int name_err)
 {
 	struct scan *s = arg;
-	struct set_entry e = {.kind = SET_NAME, .id = parent, .link = link, .child = child,
-			      .type_mode = type_mode, .version = s->snap->snap.txn};
+	struct set_entry e = {.kind = SET_NAME,
+			      .id = parent,
+			      .link = link,
+			      .child = child,
+			      .type_mode = type_mode,
+			      .version = s->snap->snap.txn};
 	int err = flush_range(s);
 
 	if (err == 0 && name_err == -EKEYREVOKED)
@@ -196,7 +223,10 @@ static int on_name(void *arg, uint64_t parent, uint64_t link, uint64_t child, ui
 static int on_gone(void *arg, uint64_t parent, uint64_t link, uint64_t child, bool last)
 {
 	struct scan *s = arg;
-	struct set_entry e = {.kind = SET_GONE, .flags = last ? SET_LAST : 0, .id = parent, .link = link,
+	struct set_entry e = {.kind = SET_GONE,
+			      .flags = last ? SET_LAST : 0,
+			      .id = parent,
+			      .link = link,
 			      .child = child};
 	int err = flush_range(s);
 
@@ -225,7 +255,7 @@ int backup_scan(const struct backup_request *in, const struct volume_snapshot *s
 		uint64_t since_next_id, struct set_writer *w, struct diag *d)
 {
 	const struct volume_snap_ops ops = {
-		.inode = on_inode, .name = on_name, .map = on_map, .gone = on_gone, .edge = on_edge};
+	    .inode = on_inode, .name = on_name, .map = on_map, .gone = on_gone, .edge = on_edge};
 	CLEANUP_FREE struct scan *s = calloc(1, sizeof(*s));
 
 	if (!s)

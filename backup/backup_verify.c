@@ -1,4 +1,5 @@
-/* Looking at sets again: scrub by checksum without keys, verify by opening every record with keys. */
+/* Looking at sets again: scrub by checksum without keys, verify by opening every record with keys.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 
 #define CHUNK (1u << 20)
 
-static void __attribute__((format(printf, 2, 3))) bad(struct backup_verdict *v, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+bad(struct backup_verdict *v, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -99,15 +101,15 @@ static int on_entry(void *arg, const struct set_entry *e)
 	if (err == -EKEYREVOKED) {
 		x->v.n_destroyed++;
 	} else if (err == -EBADMSG || err == -EUCLEAN) {
-		bad(&x->v, "set %s, a record of id %llu", x->m->id,
-		    (unsigned long long)e->id);
+		bad(&x->v, "set %s, a record of id %llu", x->m->id, (unsigned long long)e->id);
 	} else if (err) {
 		return err;
 	}
 	return 0;
 }
 
-/* Entries cannot be left out: the chunks are numbered and sealed. The counts guard against our own mistakes. */
+/* Entries cannot be left out: the chunks are numbered and sealed. The counts guard against our own
+ * mistakes. */
 static void check_counts(struct verifying *x)
 {
 	const struct set_manifest *m = x->m;

@@ -19,47 +19,61 @@
 
 static bool component_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-	       c == '_' || c == '-';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '.' || c == '_' || c == '-';
 }
 
-/* Components of [A-Za-z0-9._-] that do not begin with a dot: no way out of the repository, no hidden file. */
+bool repo_component_valid(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!component_char(s[i]))
+			return false;
+	return len > 0 && *s != '.';
+}
+
+/* Such components, with a slash between: no way out of the repository, no hidden file. A prefix
+ * ends in one, or is empty. */
 static bool name_valid(const char *name, bool prefix)
 {
-	bool at_start = true;
-
-	if (strlen(name) > REPO_NAME_MAX || (!*name && !prefix))
+	if (strlen(name) > REPO_NAME_MAX)
 		return false;
-	for (const char *p = name; *p; p++) {
-		if (*p == '/') {
-			if (at_start)
-				return false;
-			at_start = true;
-		} else if (!component_char(*p) || (at_start && *p == '.')) {
+	while (*name) {
+		size_t len = strcspn(name, "/");
+
+		if (!repo_component_valid(name, len))
 			return false;
-		} else {
-			at_start = false;
-		}
+		name += len;
+		if (!*name)
+			return true;
+		name++;
 	}
-	return prefix || !at_start;
+	return prefix;
+}
+
+static int attach_back_end(struct repo *r, bool create, struct diag *d)
+{
+	const char *path = !strncmp(r->url, "file:", 5) ? r->url + 5 : r->url;
+
+	if (repo_s3_url(r->url))
+		return repo_s3_open(r->url, &r->ops, &r->self, d);
+	int err = path == r->url && strstr(path, "://")
+		      ? -EPROTONOSUPPORT
+		      : repo_folder_open(path, create, &r->ops, &r->self);
+	return err ? diag_fail(d, DIAG_NO_REPOSITORY, err, "%s", r->url) : 0;
 }
 
 static int attach(const char *url, bool create, struct repo **ret, struct diag *d)
 {
-	const char *path = !strncmp(url, "file:", 5) ? url + 5 : url;
-	struct repo *r;
+	struct repo *r = calloc(1, sizeof(*r));
 
-	if (path == url && strstr(url, "://"))
-		return diag_fail(d, DIAG_NO_REPOSITORY, -EPROTONOSUPPORT, "%s", url);
-	r = calloc(1, sizeof(*r));
 	if (!r || !(r->url = strdup(url))) {
 		free(r);
 		return diag_fail_errno(d, -ENOMEM, "%s", url);
 	}
-	int err = repo_folder_open(path, create, &r->ops, &r->self);
+	int err = attach_back_end(r, create, d);
 	if (err) {
 		repo_close(r);
-		return diag_fail(d, DIAG_NO_REPOSITORY, err, "%s", url);
+		return err;
 	}
 	*ret = r;
 	return 0;

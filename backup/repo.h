@@ -1,9 +1,11 @@
 /*
- * Repositories: where sets live. One table of operations per back end; today a folder, S3 joins behind the same table.
+ * Repositories: where sets live. One table of operations per back end: a folder, or a
+ * bucket of S3-compatible object storage.
  *
- * Objects have names of the form "sets/ID/manifest" ([A-Za-z0-9._-] components, no leading dot) and are written whole and once. repo_put is
- * durable when it returns and never leaves a part under the name. A repository holds "coffer-repository", a note signed by
- * the volume that says whose it is. Thread-safe.
+ * Objects have names of the form "sets/ID/manifest" ([A-Za-z0-9._-] components, no leading dot) and
+ * are written whole and once. repo_put is durable when it returns and never leaves a part under the
+ * name. A repository holds "coffer-repository", a note signed by the volume that says whose it is.
+ * Thread-safe.
  */
 #ifndef COFFER_BACKUP_REPO_H
 #define COFFER_BACKUP_REPO_H
@@ -16,7 +18,8 @@
 
 struct repo;
 
-/* Makes an empty repository for the volume; an existing one of the same volume is success. DIAG_REPOSITORY_OTHER. */
+/* Makes an empty repository for the volume; an existing one of the same volume is success.
+ * DIAG_REPOSITORY_OTHER. */
 int repo_create(const char *url, const uint8_t volume_id[16], const uint8_t sign_seed[32],
 		struct diag *d);
 /* DIAG_NO_REPOSITORY, DIAG_REPOSITORY_OTHER (checked against volume_id and sign_pk). */
@@ -34,7 +37,8 @@ int repo_get(struct repo *r, const char *name, size_t max, uint8_t **ret, size_t
 int repo_read(struct repo *r, const char *name, uint64_t off, void *p, size_t len);
 int repo_size(struct repo *r, const char *name, uint64_t *ret);
 int repo_delete(struct repo *r, const char *name); /* -ENOENT is success */
-/* The next path component of every object under prefix ("sets/"), sorted; NULL-terminated, one allocation each; repo_list_free. */
+/* The next path component of every object under prefix ("sets/"), sorted; NULL-terminated, one
+ * allocation each; repo_list_free. */
 int repo_list(struct repo *r, const char *prefix, char ***ret, size_t *ret_n);
 void repo_list_free(char **names, size_t n);
 

@@ -1,7 +1,9 @@
 /*
- * A repository in a folder. Objects are files (0600) in folders (0700), written through core/durable.
+ * A repository in a folder. Objects are files (0600) in folders (0700), written through
+ * core/durable.
  *
- * Others may write here: no symbolic link is followed below the repository, and only regular files are read.
+ * Others may write here: no symbolic link is followed below the repository, and only regular files
+ * are read.
  */
 #include "backup/repo_internal.h"
 
@@ -21,7 +23,8 @@ struct folder {
 };
 
 /* The folder that holds name, and its last component. make: missing folders on the way are made. */
-static int parent_of(struct folder *f, const char *name, bool make, int *ret_fd, const char **ret_last)
+static int parent_of(struct folder *f, const char *name, bool make, int *ret_fd,
+		     const char **ret_last)
 {
 	CLEANUP_FD int at = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
 	const char *slash;
@@ -70,7 +73,8 @@ static int folder_put(void *self, const char *name, const void *p, size_t len, b
 
 	if (err)
 		return err;
-	err = exclusive ? durable_create(at, last, p, len, 0600) : durable_replace(at, last, p, len, 0600);
+	err = exclusive ? durable_create(at, last, p, len, 0600)
+			: durable_replace(at, last, p, len, 0600);
 	if (err == 0)
 		forget_cached(at, last);
 	return err;
@@ -85,7 +89,8 @@ static int open_object(struct folder *f, const char *name, struct stat *st)
 
 	if (err)
 		return err;
-	CLEANUP_FD int fd = openat(at, last, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	CLEANUP_FD int fd =
+	    openat(at, last, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, st) != 0)
 		return -errno;
 	return S_ISREG(st->st_mode) ? STEAL_FD(fd) : -EUCLEAN;
@@ -206,12 +211,12 @@ static void folder_close(void *self)
 }
 
 static const struct repo_ops folder_ops = {
-	.put = folder_put,
-	.read = folder_read,
-	.size = folder_size,
-	.remove = folder_remove,
-	.list = folder_list,
-	.close = folder_close,
+    .put = folder_put,
+    .read = folder_read,
+    .size = folder_size,
+    .remove = folder_remove,
+    .list = folder_list,
+    .close = folder_close,
 };
 
 /* The folder's own name is durable before anything counts on it. */
@@ -224,7 +229,8 @@ static int make_folder(const char *path)
 	return above < 0 ? -errno : durable_sync_dir(above);
 }
 
-int repo_folder_open(const char *path, bool create, const struct repo_ops **ret_ops, void **ret_self)
+int repo_folder_open(const char *path, bool create, const struct repo_ops **ret_ops,
+		     void **ret_self)
 {
 	int err = create ? make_folder(path) : 0;
 

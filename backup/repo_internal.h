@@ -22,6 +22,16 @@ struct repo {
 };
 
 /* A folder; create makes it (0700). -ENOENT when there is none. */
-int repo_folder_open(const char *path, bool create, const struct repo_ops **ret_ops, void **ret_self);
+int repo_folder_open(const char *path, bool create, const struct repo_ops **ret_ops,
+		     void **ret_self);
+bool repo_s3_url(const char *url);
+/*
+ * A bucket, which must be there, and a prefix in it; URLs: repo_s3_url.c. DIAG_NO_REPOSITORY with
+ * the reason: -ENOENT no such bucket, -EACCES refused, -ENOKEY no credentials, -EINVAL no such URL.
+ */
+int repo_s3_open(const char *url, const struct repo_ops **ret_ops, void **ret_self, struct diag *d);
+
+/* A component of a name: [A-Za-z0-9._-], no leading dot. */
+bool repo_component_valid(const char *s, size_t len);
 
 #endif

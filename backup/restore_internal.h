@@ -1,4 +1,5 @@
-/* Inside restoring: the run's state, shared by walking (restore_run.c) and writing (restore_write.c). */
+/* Inside restoring: the run's state, shared by walking (restore_run.c) and writing
+ * (restore_write.c). */
 #ifndef COFFER_BACKUP_RESTORE_INTERNAL_H
 #define COFFER_BACKUP_RESTORE_INTERNAL_H
 
@@ -14,26 +15,32 @@ struct restore {
 	struct diag *d;
 	int to_fd;
 	bool made_target;
-	char path[PATH_MAX]; /* of the entry at hand, relative to the target, for messages and links */
-	void *links;	     /* tsearch tree of files with more names to come (restore_write.c) */
-	uint8_t *range;	     /* SET_RANGE bytes */
+	char path[PATH_MAX]; /* of the entry at hand, relative to the target, for messages and links
+			      */
+	void *links;         /* tsearch tree of files with more names to come (restore_write.c) */
+	uint8_t *range;      /* SET_RANGE bytes */
 };
 
 /* Counts the entry at hand as one of which the target refuses something. */
 void restore_refused(struct restore *r);
 
 /*
- * Writes the entry with node n as name in dir_fd. Folders are made (or reused in place) and left for restore_set_attributes.
- * -EBADMSG: damaged, nothing is left behind; other errors are the target's.
+ * Writes the entry with node n as name in dir_fd. Folders are made (or reused in place) and left
+ * for restore_set_attributes. -EBADMSG: damaged, nothing is left behind; other errors are the
+ * target's.
  */
-int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id, const struct set_node *n);
+int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
+		  const struct set_node *n);
 void restore_links_free(struct restore *r);
-/* The folder at a path of dir_fd (path_len bytes, may be 0), component by component: no link is followed. */
+/* The folder at a path of dir_fd (path_len bytes, may be 0), component by component: no link is
+ * followed. */
 int restore_open_folder(int dir_fd, const char *path, size_t path_len, int *ret_fd);
 
-/* Owner, xattrs, mode and times of what fd (which may be O_PATH) stands for; a folder's after its content. */
+/* Owner, xattrs, mode and times of what fd (which may be O_PATH) stands for; a folder's after its
+ * content. */
 int restore_set_attributes(struct restore *r, int fd, const struct set_node *n);
 /* The same for an entry of dir_fd, whatever it is. */
-int restore_set_attributes_at(struct restore *r, int dir_fd, const char *name, const struct set_node *n);
+int restore_set_attributes_at(struct restore *r, int dir_fd, const char *name,
+			      const struct set_node *n);
 
 #endif

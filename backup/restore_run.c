@@ -1,8 +1,8 @@
 /*
  * A restore run: which entries, in which order, and what becomes of those that cannot be restored.
  *
- * Damage and destruction stop nothing: they are counted and named, and the rest goes on. Errors of the target (no space, no
- * permission, a name taken) stop the run.
+ * Damage and destruction stop nothing: they are counted and named, and the rest goes on. Errors of
+ * the target (no space, no permission, a name taken) stop the run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,8 @@ static int path_push(struct restore *r, const char *name, size_t *ret_len)
 	return failed(r, -ENAMETOOLONG);
 }
 
-static int on_child(void *arg, uint64_t child, uint32_t type_mode, const char *name, const char *order)
+static int on_child(void *arg, uint64_t child, uint32_t type_mode, const char *name,
+		    const char *order)
 {
 	struct folder *f = arg;
 	struct restore *r = f->r;
@@ -108,7 +109,8 @@ static int tell(struct restore *r)
 	return 0;
 }
 
-/* A folder whose own record is damaged still holds what its children's records say: they are restored into a plain one. */
+/* A folder whose own record is damaged still holds what its children's records say: they are
+ * restored into a plain one. */
 static struct set_node plain_folder(void)
 {
 	return (struct set_node){.attr = {.mode = S_IFDIR | 0700,
@@ -213,8 +215,9 @@ static int finish_made(struct restore *r, int fd, const char *path, size_t len)
 }
 
 /*
- * The entry at path, whose components from rest on are still to go, below the folder at. In place the folders on the way are
- * made where they lack, and get their attributes once their content is there.
+ * The entry at path, whose components from rest on are still to go, below the folder at. In place
+ * the folders on the way are made where they lack, and get their attributes once their content is
+ * there.
  */
 static int descend(struct restore *r, int at, const char *path, const char *rest, uint64_t id)
 {
@@ -316,10 +319,12 @@ int restore_run(const struct restore_request *in, struct restore_result *ret, st
 	close_target(r);
 	*ret = r->res;
 	if (err == 0 && r->res.n_damaged)
-		err = diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "%llu entries could not be restored, first %s",
+		err = diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG,
+				"%llu entries could not be restored, first %s",
 				(unsigned long long)r->res.n_damaged, r->res.first_damaged);
 	else if (err == 0 && r->res.n_refused)
-		err = diag_fail_errno(d, -EPERM, "%llu entries lack an owner, attribute or device, first %s/%s",
-				      (unsigned long long)r->res.n_refused, in->to, r->res.first_refused);
+		err = diag_fail_errno(
+		    d, -EPERM, "%llu entries lack an owner, attribute or device, first %s/%s",
+		    (unsigned long long)r->res.n_refused, in->to, r->res.first_refused);
 	return err;
 }

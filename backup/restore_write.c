@@ -1,11 +1,14 @@
 /*
  * Writing one entry of a set into a folder, with everything that belongs to it.
  *
- * Nothing takes its final name before it is complete: a file is written under a temporary one, owner-only, then gets owner,
- * attributes, mode and times, then its name. No path is followed: everything goes through the descriptors of the folder and of the entry, which for
- * links and special files is an O_PATH one, so whoever swaps names in the target meanwhile changes nothing of what it lands on.
+ * Nothing takes its final name before it is complete: a file is written under a temporary one,
+ * owner-only, then gets owner, attributes, mode and times, then its name. No path is followed:
+ * everything goes through the descriptors of the folder and of the entry, which for links and
+ * special files is an O_PATH one, so whoever swaps names in the target meanwhile changes nothing of
+ * what it lands on.
  *
- * What needs privileges that this process lacks, or a filesystem that the target is not, is counted and passed over.
+ * What needs privileges that this process lacks, or a filesystem that the target is not, is counted
+ * and passed over.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +38,8 @@ static void temp_name(char out[TEMP_LEN])
 
 /* --- attributes --- */
 
-/* xattr and mode calls want a path; this one leads to the descriptor's own inode, a symbolic link's included. */
+/* xattr and mode calls want a path; this one leads to the descriptor's own inode, a symbolic link's
+ * included. */
 static void fd_path(int fd, char out[FD_PATH_LEN])
 {
 	snprintf(out, FD_PATH_LEN, "/proc/self/fd/%d", fd);
@@ -64,7 +68,8 @@ static int set_xattrs(int fd, const struct set_node *n, bool *io_refused)
 	return 0;
 }
 
-/* In this order: a change of owner clears set-id bits and capabilities; every change moves the times. */
+/* In this order: a change of owner clears set-id bits and capabilities; every change moves the
+ * times. */
 int restore_set_attributes(struct restore *r, int fd, const struct set_node *n)
 {
 	const struct timespec times[2] = {n->attr.atime, n->attr.mtime};
@@ -92,7 +97,8 @@ int restore_set_attributes(struct restore *r, int fd, const struct set_node *n)
 	return 0;
 }
 
-int restore_set_attributes_at(struct restore *r, int dir_fd, const char *name, const struct set_node *n)
+int restore_set_attributes_at(struct restore *r, int dir_fd, const char *name,
+			      const struct set_node *n)
 {
 	CLEANUP_FD int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
@@ -132,8 +138,8 @@ static int overlay(struct restore *r, const struct view_entry *ve, uint8_t what[
 	return 0;
 }
 
-static int write_range(struct restore *r, int fd, uint64_t range, const uint8_t what[SET_RANGE_BLOCKS],
-		       uint64_t size)
+static int write_range(struct restore *r, int fd, uint64_t range,
+		       const uint8_t what[SET_RANGE_BLOCKS], uint64_t size)
 {
 	for (size_t i = 0; i < SET_RANGE_BLOCKS;) {
 		size_t n = 1;
@@ -155,9 +161,10 @@ static int write_range(struct restore *r, int fd, uint64_t range, const uint8_t 
 	return 0;
 }
 
-/* The records of one range, oldest first: from the newest that stands alone. Counts the blocks they leave. */
-static int restore_range(struct restore *r, int fd, const struct view_entry *ve, size_t n, uint64_t size,
-			 struct bytes_w *body, uint64_t *io_n_mapped)
+/* The records of one range, oldest first: from the newest that stands alone. Counts the blocks they
+ * leave. */
+static int restore_range(struct restore *r, int fd, const struct view_entry *ve, size_t n,
+			 uint64_t size, struct bytes_w *body, uint64_t *io_n_mapped)
 {
 	uint8_t what[SET_RANGE_BLOCKS];
 	size_t first = n - 1;
@@ -236,13 +243,15 @@ static int fill_file(struct restore *r, int fd, uint64_t id, const struct set_no
 	return err ? err : restore_set_attributes(r, fd, n);
 }
 
-static int write_file(struct restore *r, int dir_fd, const char *name, uint64_t id, const struct set_node *n)
+static int write_file(struct restore *r, int dir_fd, const char *name, uint64_t id,
+		      const struct set_node *n)
 {
 	uint64_t bytes = r->res.n_bytes;
 	char temp[TEMP_LEN];
 
 	temp_name(temp);
-	CLEANUP_FD int fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	CLEANUP_FD int fd =
+	    openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	int err = fill_file(r, fd, id, n);
@@ -265,7 +274,8 @@ static int make_special(int dir_fd, const char *temp, const struct set_node *n)
 	char target[PATH_MAX];
 
 	if (!S_ISLNK(n->attr.mode))
-		return mknodat(dir_fd, temp, (n->attr.mode & S_IFMT) | 0600, n->attr.rdev) ? -errno : 0;
+		return mknodat(dir_fd, temp, (n->attr.mode & S_IFMT) | 0600, n->attr.rdev) ? -errno
+											   : 0;
 	if (n->inline_len >= sizeof(target))
 		return -EBADMSG;
 	memcpy(target, n->inline_data, n->inline_len);
@@ -351,8 +361,10 @@ static int remember_link(struct restore *r, int dir_fd, const char *name, uint64
 	return 0;
 }
 
-/* 0 when temp in dir_fd is the file that was restored under that path, -ESTALE when somebody has replaced it since. */
-static int link_restored(struct restore *r, const struct restored_link *l, int dir_fd, const char *temp)
+/* 0 when temp in dir_fd is the file that was restored under that path, -ESTALE when somebody has
+ * replaced it since. */
+static int link_restored(struct restore *r, const struct restored_link *l, int dir_fd,
+			 const char *temp)
 {
 	const char *slash = strrchr(l->path, '/'), *last = slash ? slash + 1 : l->path;
 	CLEANUP_FD int fd = -1;
@@ -387,7 +399,8 @@ static int write_link(struct restore *r, int dir_fd, const char *name, uint64_t 
 	return err ? err : 1;
 }
 
-int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id, const struct set_node *n)
+int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
+		  const struct set_node *n)
 {
 	int err;
 
@@ -399,7 +412,8 @@ int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id, 
 			return err < 0 ? err : 0;
 	}
 	uint64_t refused = r->res.n_refused;
-	err = S_ISREG(n->attr.mode) ? write_file(r, dir_fd, name, id, n) : write_special(r, dir_fd, name, n);
+	err = S_ISREG(n->attr.mode) ? write_file(r, dir_fd, name, id, n)
+				    : write_special(r, dir_fd, name, n);
 	/* A device that was refused is not there to be linked to. */
 	if (err == 0 && n->attr.nlink > 1 && (S_ISREG(n->attr.mode) || r->res.n_refused == refused))
 		err = remember_link(r, dir_fd, name, id);

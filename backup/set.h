@@ -1,13 +1,13 @@
 /*
  * Sets: formats of packs, index and manifest, and the catalogue of a repository.
  *
- *   sets/ID/pack-NNNNN   at most SET_PACK_MAX bytes of framed records, each sealed under its file's backup key
- *   sets/ID/packs        length, digest and checksum of each pack
- *   sets/ID/index        what lies where: ids, versions, offsets, checksums; sealed in chunks under the index epoch key
- *   sets/ID/manifest     signed by the volume, written last: without it there is no set
+ *   sets/ID/pack-NNNNN  framed records, each sealed under its file's backup key
+ *   sets/ID/packs       length, digest and checksum of each pack
+ *   sets/ID/index       ids, versions, offsets, checksums; in chunks under the index epoch key
+ *   sets/ID/manifest    signed by the volume, written last: without it there is no set
  *
- * ID is UTC time and eight random hex digits: "20261128T091500Z-1a2b3c4d". Format: docs/format.md "Sets".
- * Codecs are stateless.
+ * ID is UTC time and eight random hex digits: "20261128T091500Z-1a2b3c4d". Format: docs/format.md
+ * "Sets". Codecs are stateless.
  */
 #ifndef COFFER_BACKUP_SET_H
 #define COFFER_BACKUP_SET_H
@@ -21,7 +21,7 @@
 #define SET_PACK_MAX (32u << 20)
 #define SET_RANGE (1u << 20) /* bytes of a file that one data record covers at most, aligned */
 #define SET_FRAME_LEN 48
-#define SET_CHECKSUM_LEN 16  /* XXH3-128, canonical byte order */
+#define SET_CHECKSUM_LEN 16 /* XXH3-128, canonical byte order */
 
 enum set_kind {
 	SET_NODE = 1, /* attributes, xattrs, inline content; key of id */
@@ -34,14 +34,14 @@ enum set_kind {
 /* An index entry. Fields that a kind does not use are zero. */
 struct set_entry {
 	uint8_t kind;
-	uint8_t flags;	  /* SET_OVERLAY, SET_LAST, edge kind in SET_EDGE */
-	uint64_t id;	  /* NODE, DATA; parent of NAME and GONE; a of EDGE */
-	uint64_t link;	  /* NAME, GONE; b of EDGE */
-	uint64_t child;	  /* NAME, GONE */
-	uint64_t version; /* transaction */
-	uint64_t range;	  /* DATA: off / SET_RANGE */
-	uint32_t type_mode; /* NAME: S_IFMT bits */
-	uint32_t pack, off, len; /* frame included */
+	uint8_t flags;                 /* SET_OVERLAY, SET_LAST, edge kind in SET_EDGE */
+	uint64_t id;                   /* NODE, DATA; parent of NAME and GONE; a of EDGE */
+	uint64_t link;                 /* NAME, GONE; b of EDGE */
+	uint64_t child;                /* NAME, GONE */
+	uint64_t version;              /* transaction */
+	uint64_t range;                /* DATA: off / SET_RANGE */
+	uint32_t type_mode;            /* NAME: S_IFMT bits */
+	uint32_t pack, off, len;       /* frame included */
 	uint8_t sum[SET_CHECKSUM_LEN]; /* of the frame and box as stored */
 };
 #define SET_OVERLAY 1 /* DATA: only blocks that changed since the parent set */
@@ -71,13 +71,15 @@ struct set_manifest {
 	struct set_pack *packs; /* from the pack table: set_catalog_load reads it */
 };
 
-/* The signed text, without the packs themselves; parse leaves n_packs 0. -EUCLEAN, -EBADMSG, -EPROTONOSUPPORT. */
+/* The signed text, without the packs themselves; parse leaves n_packs 0. -EUCLEAN, -EBADMSG,
+ * -EPROTONOSUPPORT. */
 int set_manifest_build(const struct set_manifest *m, const uint8_t sign_seed[32], char **ret_text);
 int set_manifest_parse(const char *text, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 		       struct set_manifest *ret);
 void set_manifest_free(struct set_manifest *m);
 
-/* The catalogue: every set with a manifest and pack table that verify, oldest first. Damaged ones are counted and named. */
+/* The catalogue: every set with a manifest and pack table that verify, oldest first. Damaged ones
+ * are counted and named. */
 struct set_catalog {
 	struct set_manifest *sets;
 	size_t n_sets;
@@ -87,10 +89,12 @@ struct set_catalog {
 int set_catalog_load(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 		     struct set_catalog *ret, struct diag *d);
 void set_catalog_free(struct set_catalog *c);
-/* By id (or unique prefix), or "latest", or the newest at or before a time (id NULL). DIAG_SET_MISSING. */
+/* By id (or unique prefix), or "latest", or the newest at or before a time (id NULL).
+ * DIAG_SET_MISSING. */
 int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, size_t *ret_i,
 		     struct diag *d);
-/* The chain that restores set i: indices from its full set to itself. DIAG_SET_MISSING when a link lacks. Caller frees. */
+/* The chain that restores set i: indices from its full set to itself. DIAG_SET_MISSING when a link
+ * lacks. Caller frees. */
 int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_t *ret_n,
 		      struct diag *d);
 
@@ -99,8 +103,8 @@ typedef int (*set_entry_fn)(void *arg, const struct set_entry *e);
 int set_index_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		   set_entry_fn fn, void *arg, struct diag *d);
 /*
- * Fetches, checks and opens one record: plaintext appended to out. -EKEYREVOKED when its keys are destroyed, whatever has become of its
- * bytes; -EBADMSG when it is damaged, lacking or unreadable.
+ * Fetches, checks and opens one record: plaintext appended to out. -EKEYREVOKED when its keys are
+ * destroyed, whatever has become of its bytes; -EBADMSG when it is damaged, lacking or unreadable.
  */
 int set_record_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		    const struct set_entry *e, struct bytes_w *out);

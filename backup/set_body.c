@@ -51,7 +51,8 @@ static bool consistent(const struct set_node *n)
 	switch (n->attr.mode & S_IFMT) {
 	case S_IFREG:
 		return n->attr.size <= VOLUME_SIZE_MAX &&
-		       (n->in_blocks ? n->inline_len == 0 : n->inline_len == n->attr.size && n->n_mapped == 0);
+		       (n->in_blocks ? n->inline_len == 0
+				     : n->inline_len == n->attr.size && n->n_mapped == 0);
 	case S_IFLNK:
 		return !n->in_blocks && n->inline_len > 0 && n->inline_len < SYMLINK_SIZE &&
 		       !memchr(n->inline_data, 0, n->inline_len);
@@ -108,9 +109,15 @@ int set_node_decode(const void *p, size_t len, struct set_node *ret)
 	return err;
 }
 
+/* With a zero at least, to the next multiple. */
+static size_t padded_len(size_t name_len)
+{
+	return (name_len + NAME_PAD) / NAME_PAD * NAME_PAD;
+}
+
 void set_name_encode(const char *name, struct bytes_w *out)
 {
-	size_t len = strlen(name), padded = (len + NAME_PAD) / NAME_PAD * NAME_PAD;
+	size_t len = strlen(name), padded = padded_len(len);
 	uint8_t *p = bytes_w_room(out, padded);
 
 	if (p) {
@@ -124,7 +131,7 @@ int set_name_decode(const void *p, size_t len, char ret[VOLUME_NAME_MAX + 1])
 	const char *name = p;
 	size_t n = strnlen(name, len);
 
-	if (n == 0 || n > VOLUME_NAME_MAX || n == len || memchr(name, '/', n))
+	if (n == 0 || n > VOLUME_NAME_MAX || len != padded_len(n) || memchr(name, '/', n))
 		return -EUCLEAN;
 	for (size_t i = n; i < len; i++)
 		if (name[i])
@@ -152,19 +159,26 @@ int set_data_decode(const void *p, size_t len, uint8_t what[SET_RANGE_BLOCKS],
 		    const uint8_t **ret_bytes, size_t *ret_n_blocks)
 {
 	struct bytes_r r = bytes_r_init(p, len);
+	uint8_t runs[SET_RANGE_BLOCKS];
 	size_t n_blocks = 0;
 
 	for (size_t i = 0; i < SET_RANGE_BLOCKS;) {
 		uint8_t kind = bytes_r_u8(&r);
 		uint64_t n = bytes_r_varint(&r);
 
-		if (r.err || kind > SET_BLOCK_DATA || n == 0 || n > SET_RANGE_BLOCKS - i)
+		/* Runs are as long as they can be: one encoding for each range. */
+		if (r.err || kind > SET_BLOCK_DATA || n == 0 || n > SET_RANGE_BLOCKS - i ||
+		    (i > 0 && runs[i - 1] == kind))
 			return -EUCLEAN;
-		memset(what + i, kind, (size_t)n);
+		memset(runs + i, kind, (size_t)n);
 		n_blocks += kind == SET_BLOCK_DATA ? (size_t)n : 0;
 		i += (size_t)n;
 	}
-	*ret_bytes = bytes_r_raw(&r, n_blocks * MAP_BLOCK);
+	const uint8_t *bytes = bytes_r_raw(&r, n_blocks * MAP_BLOCK);
+	if (bytes_r_done(&r))
+		return -EUCLEAN;
+	memcpy(what, runs, sizeof(runs));
+	*ret_bytes = bytes;
 	*ret_n_blocks = n_blocks;
-	return bytes_r_done(&r);
+	return 0;
 }

@@ -1,5 +1,6 @@
 /*
- * Bodies of set records, before compression and sealing. Pure codecs (docs/format.md "Record bodies").
+ * Bodies of set records, before compression and sealing. Pure codecs (docs/format.md "Record
+ * bodies").
  */
 #ifndef COFFER_BACKUP_SET_BODY_H
 #define COFFER_BACKUP_SET_BODY_H
@@ -13,8 +14,8 @@
 /* NODE */
 struct set_node {
 	struct volume_attr attr; /* id is the entry's */
-	bool in_blocks;		 /* a regular file whose content is in DATA records */
-	uint64_t n_mapped;	 /* then: how many blocks they hold in all; a restore counts them */
+	bool in_blocks;          /* a regular file whose content is in DATA records */
+	uint64_t n_mapped;       /* then: how many blocks they hold in all; a restore counts them */
 	const uint8_t *inline_data;
 	size_t inline_len;
 	const uint8_t *xattrs;

@@ -1,4 +1,5 @@
-/* The catalogue: which sets a repository holds, which one is meant, and what it takes to restore it. */
+/* The catalogue: which sets a repository holds, which one is meant, and what it takes to restore
+ * it. */
 #include "backup/set_internal.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include "core/note.h"
 
 #define UNFINISHED_SECONDS (24 * 60 * 60)
-
 
 static int load_one(struct repo *r, const char *id, const uint8_t volume_id[16],
 		    const uint8_t sign_pk[32], struct set_manifest *ret)
@@ -113,7 +113,8 @@ static int find_id(const struct set_catalog *c, const char *id, size_t *ret_i, s
 	}
 	if (n == 1)
 		return 0;
-	return diag_fail(d, DIAG_SET_MISSING, n ? -EINVAL : -ENOENT, n ? "%s (several begin so)" : "%s", id);
+	return diag_fail(d, DIAG_SET_MISSING, n ? -EINVAL : -ENOENT,
+			 n ? "%s (several begin so)" : "%s", id);
 }
 
 int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, size_t *ret_i,
@@ -127,7 +128,10 @@ int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, si
 		*ret_i = i;
 		return 0;
 	}
-	return diag_fail(d, DIAG_SET_MISSING, -ENOENT, "%s", id ? id : at ? "none so early" : "none yet");
+	return diag_fail(d, DIAG_SET_MISSING, -ENOENT, "%s",
+			 id   ? id
+			 : at ? "none so early"
+			      : "none yet");
 }
 
 static bool find_parent(const struct set_catalog *c, size_t child, size_t *ret)
@@ -157,7 +161,8 @@ int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_
 	for (;;) {
 		/* More links than sets would be a circle. */
 		if (n == c->n_sets)
-			return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "set %s: its parents form a circle", c->sets[i].id);
+			return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG,
+					 "set %s: its parents form a circle", c->sets[i].id);
 		chain[n++] = i;
 		if (c->sets[i].full)
 			break;
@@ -165,9 +170,10 @@ int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_
 			continue;
 		const char *parent = c->sets[i].parent;
 		if (is_damaged(c, parent))
-			return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "set %s, which set %s builds on", parent,
-					 c->sets[i].id);
-		return diag_fail(d, DIAG_SET_MISSING, -ENOENT, "%s, which set %s builds on", parent, c->sets[i].id);
+			return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG,
+					 "set %s, which set %s builds on", parent, c->sets[i].id);
+		return diag_fail(d, DIAG_SET_MISSING, -ENOENT, "%s, which set %s builds on", parent,
+				 c->sets[i].id);
 	}
 	for (size_t a = 0, b = n - 1; a < b; a++, b--) {
 		size_t t = chain[a];

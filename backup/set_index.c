@@ -1,7 +1,9 @@
 /*
- * A set's index: entries in chunks, each sealed under the index epoch key, bound to volume, set and position.
+ * A set's index: entries in chunks, each sealed under the index epoch key, bound to volume, set and
+ * position.
  *
- * It holds ids, versions and places, never names; so it stays readable after a destruction and tells which records are gone.
+ * It holds ids, versions and places, never names; so it stays readable after a destruction and
+ * tells which records are gone.
  */
 #include "backup/set_internal.h"
 
@@ -21,7 +23,8 @@
 #define AD_LABEL_LEN 12
 #define AD_LEN (AD_LABEL_LEN + 16 + SET_ID_MAX + 1 + 5)
 
-static void associated(struct keyring *kr, const char *id, uint32_t chunk, bool last, uint8_t ad[AD_LEN])
+static void associated(struct keyring *kr, const char *id, uint32_t chunk, bool last,
+		       uint8_t ad[AD_LEN])
 {
 	memset(ad, 0, AD_LEN);
 	memcpy(ad, AD_LABEL, AD_LABEL_LEN);
@@ -196,12 +199,14 @@ static int read_chunks(struct repo *r, struct keyring *kr, const struct set_mani
 			break;
 		uint32_t box_len = bytes_get32(len_bytes);
 		off += sizeof(len_bytes);
-		if (box_len < SUITE_BOX_OVERHEAD || box_len > CHUNK_MAX || box_len > m->index.len - off)
+		if (box_len < SUITE_BOX_OVERHEAD || box_len > CHUNK_MAX ||
+		    box_len > m->index.len - off)
 			return -EBADMSG;
 		err = set_damage(repo_read(r, name, off, box, box_len));
 		off += box_len;
 		if (err == 0)
-			err = open_chunk(kr, m->id, chunk, off == m->index.len, box, box_len, fn, arg);
+			err = open_chunk(kr, m->id, chunk, off == m->index.len, box, box_len, fn,
+					 arg);
 	}
 	return err;
 }

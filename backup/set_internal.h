@@ -6,7 +6,7 @@
 
 #include "backup/set.h"
 
-#define SET_RECORD_MAX (4u << 20)  /* plaintext; xattrs and inline data fit as well */
+#define SET_RECORD_MAX (4u << 20) /* plaintext; xattrs and inline data fit as well */
 #define SET_FRAME_MAX (SET_RECORD_MAX + (SET_RECORD_MAX >> 3) + 1024) /* as stored */
 #define SET_OBJECT_MAX 24
 #define SET_NAME_LEN (SET_ID_MAX + SET_OBJECT_MAX + 8)
@@ -24,8 +24,9 @@ void set_object_pack(const char *id, uint32_t pack, char out[SET_NAME_LEN]);
 void set_object(const char *id, const char *what, char out[SET_NAME_LEN]);
 
 /*
- * Compresses, pads, seals and frames one record of kind NODE, NAME or DATA; the stored bytes are appended to out, and e->len and
- * e->sum are set. basis as in docs/format.md. -EKEYREVOKED when the file is destroyed, -E2BIG.
+ * Compresses, pads, seals and frames one record of kind NODE, NAME or DATA; the stored bytes are
+ * appended to out, and e->len and e->sum are set. basis as in docs/format.md. -EKEYREVOKED when the
+ * file is destroyed, -E2BIG.
  */
 int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, const void *body,
 		    size_t len, struct bytes_w *out);
@@ -52,18 +53,20 @@ bool set_id_valid(const char *id);
 void set_id_stamp(int64_t unix_seconds, char out[SET_ID_MAX + 1]);
 
 /*
- * What a repository's answer means for a set: an object that is not there, too short, not a file or not readable is
- * damage of the set (-EBADMSG), and a restore or a scrub goes on with the rest.
+ * What a repository's answer means for a set: an object that is not there, too short, not a file or
+ * not readable is damage of the set (-EBADMSG), and a restore or a scrub goes on with the rest.
  */
 int set_damage(int err);
 
 /*
- * A run announces its set with the object "unfinished" and takes that away last, so that what a killed run leaves can be told from
- * what a prune is about to remove. set_remove deletes a whole set, the manifest first: from then on nobody counts on the rest.
+ * A run announces its set with the object "unfinished" and takes that away last, so that what a
+ * killed run leaves can be told from what a prune is about to remove. set_remove deletes a whole
+ * set, the manifest first: from then on nobody counts on the rest.
  */
 #define SET_UNFINISHED "unfinished"
 int set_remove(struct repo *r, const char *id);
-/* Removes what killed runs left behind more than a day ago; what cannot be removed now is left for the next time. */
+/* Removes what killed runs left behind more than a day ago; what cannot be removed now is left for
+ * the next time. */
 void set_remove_unfinished(struct repo *r);
 
 /* The table of packs: an object of its own, since a signed note holds only some thousand lines. */

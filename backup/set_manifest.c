@@ -1,4 +1,5 @@
-/* Manifests: what a set consists of, signed by the volume. Text, so that it can be read and verified without keys. */
+/* Manifests: what a set consists of, signed by the volume. Text, so that it can be read and
+ * verified without keys. */
 #include "backup/set_internal.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ bool set_id_valid(const char *id)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		bool digit = id[i] >= '0' && id[i] <= '9';
-		bool ok = form[i] == 'd' ? digit
+		bool ok = form[i] == 'd'   ? digit
 			  : form[i] == 'x' ? digit || (id[i] >= 'a' && id[i] <= 'f')
 					   : id[i] == form[i];
 		if (!ok)
@@ -68,7 +69,9 @@ static int get_pack(const char *value, struct set_pack *ret)
 	char digest[65], sum[33];
 	int end = 0;
 
-	if (!value || sscanf(value, "%" SCNu64 " %64[0-9a-f] %32[0-9a-f]%n", &ret->len, digest, sum, &end) != 3 ||
+	if (!value ||
+	    sscanf(value, "%" SCNu64 " %64[0-9a-f] %32[0-9a-f]%n", &ret->len, digest, sum, &end) !=
+		3 ||
 	    value[end])
 		return -EUCLEAN;
 	if (bytes_unhex(digest, ret->digest, 32) || bytes_unhex(sum, ret->sum, SET_CHECKSUM_LEN))
@@ -144,7 +147,7 @@ static int get_kind(const struct note *n, struct set_manifest *m)
 		return -EUCLEAN;
 	m->full = !strcmp(kind, "full");
 	if (!strcmp(m->parent, "none"))
-		*m->parent = 0;
+		memset(m->parent, 0, sizeof(m->parent));
 	/* Full sets have no parent, the others have one. */
 	return m->full == !*m->parent && (m->full || set_id_valid(m->parent)) ? 0 : -EUCLEAN;
 }
@@ -155,12 +158,18 @@ static int get_fields(const struct note *n, struct set_manifest *m)
 		const char *key;
 		uint64_t *out;
 	} numbers[] = {
-		{"timeline", &m->timeline},   {"from-transaction", &m->from_txn},
-		{"to-transaction", &m->to_txn}, {"next-id", &m->next_id},
-		{"next-link", &m->next_link}, {"nodes", &m->n_nodes},
-		{"names", &m->n_names},	      {"data-records", &m->n_data},
-		{"gone", &m->n_gone},	      {"bytes", &m->n_bytes},
-		{"key-generation", &m->generation}, {"trail-size", &m->trail.size},
+	    {"timeline", &m->timeline},
+	    {"from-transaction", &m->from_txn},
+	    {"to-transaction", &m->to_txn},
+	    {"next-id", &m->next_id},
+	    {"next-link", &m->next_link},
+	    {"nodes", &m->n_nodes},
+	    {"names", &m->n_names},
+	    {"data-records", &m->n_data},
+	    {"gone", &m->n_gone},
+	    {"bytes", &m->n_bytes},
+	    {"key-generation", &m->generation},
+	    {"trail-size", &m->trail.size},
 	};
 	int err = get_kind(n, m);
 
@@ -248,7 +257,8 @@ int set_pack_table_read(struct repo *r, struct set_manifest *m)
 	if (err)
 		return err;
 	kdf_hash(digest, p, len);
-	if (len != m->pack_table.len || len % TABLE_ENTRY_LEN || memcmp(digest, m->pack_table.digest, 32) != 0)
+	if (len != m->pack_table.len || len % TABLE_ENTRY_LEN ||
+	    memcmp(digest, m->pack_table.digest, 32) != 0)
 		return -EBADMSG;
 	struct set_pack *packs = calloc(len / TABLE_ENTRY_LEN + 1, sizeof(*packs));
 	if (!packs)

@@ -1,8 +1,9 @@
 /*
  * One record of a set: compressed on its own, padded, sealed under its file's backup key, framed.
  *
- * The frame is authenticated with the box, and with the volume; it names kind, id, version, sequence and basis, so a record cannot
- * stand in for another. It is plain, so that packs can be walked, copied and merged without keys.
+ * The frame is authenticated with the box, and with the volume; it names kind, id, version,
+ * sequence and basis, so a record cannot stand in for another. It is plain, so that packs can be
+ * walked, copied and merged without keys.
  */
 #include "backup/set_internal.h"
 
@@ -124,17 +125,22 @@ size_t set_record_room(size_t len)
 	return SET_FRAME_LEN + padme(HEAD_LEN + len) + SUITE_BOX_OVERHEAD;
 }
 
-/* Head, payload and padding; a body that does not shrink is stored as it is. */
-static int pack_body(const void *body, size_t len, uint8_t **ret, size_t *ret_len)
+/*
+ * Head, payload and padding. A body that does not shrink is stored as it is. A name always is: its
+ * zeros would shrink by just what they are there to hide.
+ */
+static int pack_body(uint8_t kind, const void *body, size_t len, uint8_t **ret, size_t *ret_len)
 {
 	size_t bound = ZSTD_compressBound(len);
 	size_t cap = padme(HEAD_LEN + (bound > len ? bound : len));
 	CLEANUP_FREE uint8_t *p = malloc(cap);
+	size_t n = len;
 
 	if (!p)
 		return -ENOMEM;
-	size_t n = ZSTD_compress(p + HEAD_LEN, cap - HEAD_LEN, body, len, ZSTD_LEVEL);
 	p[0] = ZSTD;
+	if (kind != SET_NAME)
+		n = ZSTD_compress(p + HEAD_LEN, cap - HEAD_LEN, body, len, ZSTD_LEVEL);
 	if (ZSTD_isError(n) || n >= len) {
 		p[0] = STORED;
 		n = len;
@@ -150,8 +156,8 @@ static int pack_body(const void *body, size_t len, uint8_t **ret, size_t *ret_le
 }
 
 /* The key is derived and used within one bracket, so that a puncture never overtakes it. */
-static int seal_box(struct keyring *kr, const struct set_entry *e, const uint8_t *f, const uint8_t *plain,
-		    size_t plain_len, uint8_t *box)
+static int seal_box(struct keyring *kr, const struct set_entry *e, const uint8_t *f,
+		    const uint8_t *plain, size_t plain_len, uint8_t *box)
 {
 	uint8_t key[KDF_KEY_LEN], ad[AD_LEN];
 
@@ -173,7 +179,7 @@ int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, con
 
 	if (len > SET_RECORD_MAX)
 		return -E2BIG;
-	int err = pack_body(body, len, &plain, &plain_len);
+	int err = pack_body(e->kind, body, len, &plain, &plain_len);
 	if (err)
 		return err;
 	size_t stored = SET_FRAME_LEN + plain_len + SUITE_BOX_OVERHEAD, before = out->len;

@@ -1,8 +1,11 @@
 /*
- * Writing a set: records into packs, packs into the repository, the index beside them, the manifest last.
+ * Writing a set: records into packs, packs into the repository, the index beside them, the manifest
+ * last.
  *
- * One writer, one thread. At most one pack (SET_PACK_MAX) is held in memory. Each pack is read back and compared after it
- * was put. What is destroyed meanwhile (-EKEYREVOKED from set_writer_record) is simply not in the set. Until set_writer_finish has returned 0 the set does not exist; set_writer_abort removes what was put.
+ * One writer, one thread. At most one pack (SET_PACK_MAX) is held in memory. Each pack is read back
+ * and compared after it was put. What is destroyed meanwhile (-EKEYREVOKED from set_writer_record)
+ * is simply not in the set. Until set_writer_finish has returned 0 the set does not exist;
+ * set_writer_abort removes what was put.
  */
 #ifndef COFFER_BACKUP_SET_WRITER_H
 #define COFFER_BACKUP_SET_WRITER_H
@@ -12,9 +15,11 @@
 struct set_writer;
 
 /* A new set id for now. m is copied as the manifest's first state; its counts are filled in. */
-int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m, struct set_writer **ret);
+int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
+		   struct set_writer **ret);
 /* Seals a NODE, NAME or DATA record and enters it. basis: docs/format.md "Sets". */
-int set_writer_record(struct set_writer *w, struct set_entry *e, uint64_t basis, const void *body, size_t len);
+int set_writer_record(struct set_writer *w, struct set_entry *e, uint64_t basis, const void *body,
+		      size_t len);
 /* GONE and EDGE: index only. */
 int set_writer_entry(struct set_writer *w, const struct set_entry *e);
 void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint64_t *ret_bytes);

@@ -1,5 +1,6 @@
 /*
- * The tree of a set as of its snapshot: indices of the chain merged, the latest of everything, what is gone left out.
+ * The tree of a set as of its snapshot: indices of the chain merged, the latest of everything, what
+ * is gone left out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -192,9 +193,11 @@ size_t setview_data_of(const struct setview *sv, uint64_t id, size_t *ret_first)
 	return span(&sv->data, id, ret_first);
 }
 
-void setview_order(struct setview *sv, uint64_t id, uint64_t parent, char ret[KEYRING_ORDER_REF_MAX + 1])
+void setview_order(struct setview *sv, uint64_t id, uint64_t parent,
+		   char ret[KEYRING_ORDER_REF_MAX + 1])
 {
-	if (!keyring_gone(sv->kr, KEYRING_BACKUP, id, ret) && !keyring_gone(sv->kr, KEYRING_LIVE, id, ret))
+	if (!keyring_gone(sv->kr, KEYRING_BACKUP, id, ret) &&
+	    !keyring_gone(sv->kr, KEYRING_LIVE, id, ret))
 		keyring_gone(sv->kr, KEYRING_BACKUP, parent, ret);
 }
 
@@ -203,7 +206,8 @@ int setview_read_node(struct setview *sv, uint64_t id, struct bytes_w *body, str
 	const struct view_entry *ve = setview_node(sv, id);
 	char order[KEYRING_ORDER_REF_MAX + 1];
 
-	/* A live file that was destroyed while the set was taken has a name in it, perhaps, and no node. */
+	/* A live file that was destroyed while the set was taken has a name in it, perhaps, and no
+	 * node. */
 	if (!ve)
 		return keyring_gone(sv->kr, KEYRING_LIVE, id, order) ? -EKEYREVOKED : -EBADMSG;
 	int err = setview_read(sv, ve, body);

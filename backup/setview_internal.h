@@ -21,7 +21,7 @@ struct setview {
 	size_t *chain, n_chain;
 	struct view_list nodes; /* by id, the latest of each */
 	struct view_list names; /* by (parent, link), present ones */
-	struct view_list data;	/* by (id, range, set) */
+	struct view_list data;  /* by (id, range, set) */
 };
 
 const struct set_manifest *setview_manifest(const struct setview *sv, const struct view_entry *ve);
@@ -29,7 +29,8 @@ const char *setview_id(const struct setview *sv);
 /* Reads one record: body appended to out. */
 int setview_read(struct setview *sv, const struct view_entry *ve, struct bytes_w *out);
 /* The order that destroyed an id, or the folder that named it; "" when none is known. */
-void setview_order(struct setview *sv, uint64_t id, uint64_t parent, char ret[KEYRING_ORDER_REF_MAX + 1]);
+void setview_order(struct setview *sv, uint64_t id, uint64_t parent,
+		   char ret[KEYRING_ORDER_REF_MAX + 1]);
 /* ret points into body. -EKEYREVOKED, -EBADMSG. */
 int setview_read_node(struct setview *sv, uint64_t id, struct bytes_w *body, struct set_node *ret);
 /* NULL when the id is not in the set. */

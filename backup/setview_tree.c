@@ -62,13 +62,16 @@ static int on_child(void *arg, uint64_t child, uint32_t type_mode, const char *n
 static int not_found(struct setview *sv, const char *path, const struct step *st, struct diag *d)
 {
 	if (st->n_damaged) /* it may be the very one */
-		return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "set %s, %llu name%s in the folder of %s",
-				 setview_id(sv), (unsigned long long)st->n_damaged, st->n_damaged == 1 ? "" : "s", path);
+		return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG,
+				 "set %s, %llu name%s in the folder of %s", setview_id(sv),
+				 (unsigned long long)st->n_damaged, st->n_damaged == 1 ? "" : "s",
+				 path);
 	if (st->n_destroyed == 0)
 		return diag_fail(d, DIAG_NOT_FOUND, -ENOENT, "%s in set %s", path, setview_id(sv));
 	/* Whether this very name was among them can no longer be known, by anybody. */
 	return diag_fail(d, DIAG_DESTROYED, -EKEYREVOKED,
-			 "%s: no such name in set %s; of its folder, %llu entr%s destroyed under order %s and can no "
+			 "%s: no such name in set %s; of its folder, %llu entr%s destroyed under "
+			 "order %s and can no "
 			 "longer be named",
 			 path, setview_id(sv), (unsigned long long)st->n_destroyed,
 			 st->n_destroyed == 1 ? "y was" : "ies were", st->order);
@@ -91,7 +94,8 @@ int setview_resolve(struct setview *sv, const char *path, uint64_t *ret_id, stru
 		}
 		int err = setview_children(sv, id, on_child, &st);
 		if (err)
-			return diag_fail_errno(d, err, "set %s, the folder of %s", setview_id(sv), path);
+			return diag_fail_errno(d, err, "set %s, the folder of %s", setview_id(sv),
+					       path);
 		if (!st.is_found)
 			return not_found(sv, path, &st, d);
 		id = st.found;

@@ -346,3 +346,22 @@ int anchor_put_both(struct anchor *a, const struct anchor_state *st)
 	r = put_older(a, st);
 	return r < 0 ? r : put_older(a, st);
 }
+
+int anchor_rekey(struct anchor *a, const uint8_t vk[32], const struct anchor_state *st,
+		 struct anchor **ret)
+{
+	CLEANUP_ANCHOR struct anchor *next = NULL;
+	bool stale;
+	int r = a->known ? 0 : load(a, &stale);
+
+	if (r == 0)
+		r = anchor_open(a->dir, a->volume_id, vk, &next, NULL);
+	if (r < 0)
+		return r;
+	/* Under the new key neither slot opens: which one is older, only the old key can tell. */
+	memcpy(next->seq, a->seq, sizeof(next->seq));
+	r = put_older(next, st);
+	if (r == 0)
+		*ret = STEAL_PTR(next);
+	return r;
+}

@@ -72,6 +72,14 @@ int anchor_put(struct anchor *a, const struct anchor_state *st);
  */
 int anchor_put_both(struct anchor *a, const struct anchor_state *st);
 /*
+ * The first half of a change of VK: opens the same anchor for a key of the new vk and writes st
+ * over the older slot. The newer one still opens under the old vk, so whichever of the two the header
+ * wraps finds its state. Then anchor_put_both on *ret ends the old key, or anchor_put_both on a the
+ * new one. After a failure a goes on, and its next write goes over the same slot. 0 or -errno.
+ */
+int anchor_rekey(struct anchor *a, const uint8_t vk[32], const struct anchor_state *st,
+		 struct anchor **ret);
+/*
  * What the anchor lies on, in words for the record: "ext4 on /dev/sda1 (rotational)", "btrfs
  * (copy-on-write: ..)".
  */

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/note_internal.h"
 
@@ -132,13 +131,46 @@ static bool same_key(const uint8_t a[IDENTITY_KEY_LEN], const uint8_t b[IDENTITY
 	return memcmp(a, b, IDENTITY_KEY_LEN) == 0;
 }
 
+/* The next character that tells names apart, 0 at the end; *at moves behind it. */
+static uint32_t next_telling(const char *s, size_t *at)
+{
+	const uint8_t *p = (const uint8_t *)s;
+	size_t len = strlen(s);
+
+	while (*at < len) {
+		uint32_t cp;
+
+		*at += note_utf8(p + *at, len - *at, &cp);
+		if (note_char_blank(cp))
+			continue;
+		/* Full-width forms, which an input method makes of the same keys. */
+		if (cp >= 0xff01 && cp <= 0xff5e)
+			cp -= 0xff01 - '!';
+		return cp >= 'A' && cp <= 'Z' ? cp - 'A' + 'a' : cp;
+	}
+	return 0;
+}
+
+/* Of valid names: whether they read the same. */
+static bool same_text(const char *a, const char *b)
+{
+	size_t i = 0, k = 0;
+	uint32_t x, y;
+
+	do {
+		x = next_telling(a, &i);
+		y = next_telling(b, &k);
+	} while (x && x == y);
+	return x == y;
+}
+
 /* What makes two entries one person: counted twice it could fill a quorum alone. */
 static int check_distinct(const struct charter_member *a, const struct charter_member *b,
 			  struct diag *d)
 {
 	const struct identity_card *x = &a->card, *y = &b->card;
 
-	if (strcasecmp(x->name, y->name) == 0 && strcasecmp(x->number, y->number) == 0)
+	if (same_text(x->name, y->name) && same_text(x->number, y->number))
 		return diag_fail(d, DIAG_POLICY, -EINVAL, "charter: %s (%s) is named twice",
 				 x->name, x->number);
 	if (same_key(x->sign_pk, y->sign_pk) || same_key(x->seal_pk, y->seal_pk) ||

@@ -4,8 +4,8 @@
  * A signed note "coffer-charter/1" (docs/format.md "Charter"), bound to volume id and volume
  * signing key, in a chain by digest. The first is signed by the volume's key and by every owner it
  * names that founds the volume (one at least); its digest is the volume's fingerprint. One person
- * (name and number, case aside) appears once, keys appear once, a local user id appears once. Rules
- * checked in code: at least one owner; an auditor holds no other role; an operator is neither owner
+ * (name and number; case, blanks and width of the characters aside) appears once, keys appear once,
+ * a local user id appears once. Rules checked in code: at least one owner; an auditor holds no other role; an operator is neither owner
  * nor security administrator; every quorum names at least two distinct roles that distinct members
  * can fill; "destroy" has a quorum. Stateless; a struct charter is immutable after parsing.
  */

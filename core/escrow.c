@@ -95,9 +95,15 @@ static void slots_free(struct escrow_slot (*s)[2])
 	escrow_slot_free(&(*s)[1]);
 }
 
+static bool same_key(const struct escrow_slot *a, const struct escrow_slot *b)
+{
+	return a->seq && b->seq && a->generation == b->generation &&
+	       memcmp(a->key_tag, b->key_tag, sizeof(a->key_tag)) == 0;
+}
+
 /* The newest slot that verifies; -EBADMSG when neither does. */
 static int newest_read(const struct escrow_file *f, const uint8_t volume_id[16],
-		       const uint8_t *sign_pk, struct escrow_slot *ret)
+		       const uint8_t *sign_pk, struct escrow_slot *ret, bool *ret_other_stale)
 {
 	CLEANUP_WITH(slots_free) struct escrow_slot s[2] = {{0}};
 	int r = slots_read(f, volume_id, sign_pk, s);
@@ -107,6 +113,7 @@ static int newest_read(const struct escrow_file *f, const uint8_t volume_id[16],
 		return r;
 	if (newest->seq == 0)
 		return -EBADMSG;
+	*ret_other_stale = !same_key(&s[0], &s[1]);
 	*ret = *newest;
 	newest->buf = NULL;
 	return 0;
@@ -137,16 +144,36 @@ int escrow_create(const char *dir, const uint8_t volume_id[16], struct diag *d)
 	return r < 0 && r != -EEXIST ? escrow_fail(d, r, dir) : 0;
 }
 
+static int file_erase(const struct escrow_file *f)
+{
+	CLEANUP_FREE uint8_t *noise = malloc(ESCROW_CHUNK);
+	int r = noise ? 0 : -ENOMEM;
+
+	if (r == 0)
+		kdf_random(noise, ESCROW_CHUNK);
+	for (size_t k = 0; k < 2 * f->n_chunks && r == 0; k++)
+		r = durable_overwrite(f->dirfd, f->name, (off_t)(k * ESCROW_CHUNK), noise,
+				      ESCROW_CHUNK);
+	return r;
+}
+
+int escrow_erase(const char *dir, const uint8_t volume_id[16], struct diag *d)
+{
+	CLEANUP_ESCROW_FILE struct escrow_file f = {.dirfd = -1, .fd = -1};
+	int r = file_open(dir, volume_id, &f);
+
+	if (r == 0)
+		r = file_erase(&f);
+	return r < 0 ? escrow_fail(d, r, dir) : 0;
+}
+
 void escrow_destroy(const char *dir, const uint8_t volume_id[16])
 {
 	CLEANUP_ESCROW_FILE struct escrow_file f = {.dirfd = -1, .fd = -1};
-	CLEANUP_FREE uint8_t *noise = malloc(ESCROW_CHUNK);
 
-	if (!noise || file_open(dir, volume_id, &f) < 0)
+	if (file_open(dir, volume_id, &f) < 0)
 		return;
-	kdf_random(noise, ESCROW_CHUNK);
-	for (size_t k = 0; k < 2 * f.n_chunks; k++)
-		durable_overwrite(f.dirfd, f.name, (off_t)(k * ESCROW_CHUNK), noise, ESCROW_CHUNK);
+	file_erase(&f);
 	durable_unlink(f.dirfd, f.name);
 }
 
@@ -292,7 +319,7 @@ int escrow_info(const char *dir, const uint8_t volume_id[16], const uint8_t *sig
 	int r = file_open(dir, volume_id, &f);
 
 	if (r == 0)
-		r = newest_read(&f, volume_id, sign_pk, &s);
+		r = newest_read(&f, volume_id, sign_pk, &s, &ret->other_stale);
 	if (r < 0)
 		return escrow_fail(d, r, dir);
 	memcpy(ret->volume_id, volume_id, 16);
@@ -312,9 +339,10 @@ int escrow_open(const char *dir, const uint8_t volume_id[16], const struct ident
 	CLEANUP_ESCROW_SLOT struct escrow_slot s = {0};
 	struct escrow_content c = {0};
 	int r = file_open(dir, volume_id, &f);
+	bool other_stale;
 
 	if (r == 0)
-		r = newest_read(&f, volume_id, NULL, &s);
+		r = newest_read(&f, volume_id, NULL, &s, &other_stale);
 	if (r == 0)
 		r = escrow_slot_open(&s, id, &c);
 	if (r == -ENOKEY)

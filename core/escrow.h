@@ -39,6 +39,11 @@ struct escrow_info {
 	uint8_t volume_id[16];
 	uint64_t generation;
 	uint8_t key_tag[16]; /* escrow_key_tag of its tree key */
+	/*
+	 * The other slot holds another tree key, or does not verify and may hold any: until it is
+	 * overwritten, whoever has this escrow may have that key too.
+	 */
+	bool other_stale;
 	int64_t written;     /* unix seconds */
 	size_t n_recipients;
 	char recipients[ESCROW_RECIPIENTS_MAX][65];
@@ -49,7 +54,12 @@ struct escrow_info {
  * DIAG_ESCROW.
  */
 int escrow_create(const char *dir, const uint8_t volume_id[16], struct diag *d);
-/* Overwrites what escrow_create made and removes it: for a caller whose later steps failed. */
+/*
+ * Overwrites both slots with noise, synced and read back; the file stays. -ENOENT (DIAG_ESCROW)
+ * when there is none, as where the medium is away.
+ */
+int escrow_erase(const char *dir, const uint8_t volume_id[16], struct diag *d);
+/* Erases what escrow_create made and removes it; best effort. */
 void escrow_destroy(const char *dir, const uint8_t volume_id[16]);
 /*
  * The volume whose escrow lies in DIR; DIAG_ESCROW when there is none (-ENOENT) or more than one

@@ -173,6 +173,16 @@ int header_write(int store_fd, const struct header *h, const uint8_t sign_seed[3
 	return r < 0 ? r : copy_write(store_fd, HEADER_BACKUP, &w, d);
 }
 
+int header_commit(int store_fd, const struct header *h, const uint8_t sign_seed[32], struct diag *d)
+{
+	CLEANUP_BYTES struct bytes_w w = {0};
+	int r = header_encode(&w, h, sign_seed);
+
+	if (r < 0)
+		return diag_fail_errno(d, r, "%s", HEADER_FILE);
+	return copy_write(store_fd, HEADER_FILE, &w, d);
+}
+
 static bool copy_holds(int store_fd, const char *name, const struct bytes_w *w)
 {
 	CLEANUP_FREE uint8_t *buf = NULL;

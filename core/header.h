@@ -57,6 +57,9 @@ struct header {
 
 /* Writes both copies, signed with the volume's seed; the first one commits. */
 int header_write(int store_fd, const struct header *h, const uint8_t sign_seed[32], struct diag *d);
+/* The first copy alone, for a caller who has to know whether that one failed. */
+int header_commit(int store_fd, const struct header *h, const uint8_t sign_seed[32],
+		  struct diag *d);
 /*
  * Rewrites the copy that does not hold these very bytes, if any: damage, or a crash between the
  * two.
@@ -93,6 +96,14 @@ int header_slot_add(struct header *h, const uint8_t vk[32], const char *label,
 		    struct diag *d);
 /* Takes a slot away in memory. DIAG_NOT_FOUND; the last one stays (DIAG_USAGE, -EBUSY). */
 int header_slot_remove(struct header *h, const char *label, struct diag *d);
+/*
+ * The same header under a new VK, in memory. keep[i] says whether slot i of h is wanted and then
+ * whether it is in *ret: identity slots are sealed anew, passphrase and key-file slots are wrapped
+ * anew with whichever of the secrets opens them, at the cost they had; those that none opens are
+ * left out. DIAG_USAGE (-EBUSY) when no slot would be left.
+ */
+int header_rekey(const struct header *h, const uint8_t vk[32], const struct header_unlock *secrets,
+		 size_t n_secrets, bool keep[HEADER_SLOTS_MAX], struct header *ret, struct diag *d);
 /* Tries every slot of the kind. DIAG_WRONG_SECRET (-ENOKEY). *ret_label points into h. */
 int header_unlock(const struct header *h, const struct header_unlock *with, struct secret **ret_vk,
 		  const char **ret_label, struct diag *d);

@@ -307,3 +307,77 @@ int header_unlock(const struct header *h, const struct header_unlock *with, stru
 		return diag_fail_errno(d, trouble, "slots of %s", h->name);
 	return diag_fail(d, DIAG_WRONG_SECRET, -ENOKEY, "%s", h->name);
 }
+
+/* --- a new volume key --- */
+
+/* The secret that opens the slot; -ENOKEY, or what kept Argon2 from telling. */
+static int secret_find(const struct header *h, const struct header_slot *s,
+		       const struct header_unlock *secrets, size_t n, size_t *ret)
+{
+	CLEANUP_SECRET struct secret *vk = secret_new(VK_LEN);
+
+	if (!vk)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		int r;
+
+		if (!slot_fits(s, &secrets[i]))
+			continue;
+		r = slot_try(h, s, &secrets[i], secret_bytes(vk));
+		if (r == 0) {
+			*ret = i;
+			return 0;
+		}
+		if (r != -EBADMSG && r != -EINVAL)
+			return r;
+	}
+	return -ENOKEY;
+}
+
+static int slot_rekey(const struct header *h, const struct header_slot *s, const uint8_t vk[VK_LEN],
+		      const struct header_unlock *secrets, size_t n, struct header_slot *ret)
+{
+	struct header_slot next = {.kind = s->kind, .ops = s->ops, .mem = s->mem};
+	size_t i;
+	int r;
+
+	strcpy(next.label, s->label);
+	if (s->kind == HEADER_SLOT_IDENTITY) {
+		r = slot_seal(h, &next, vk, s->seal_pk);
+	} else {
+		r = secret_find(h, s, secrets, n, &i);
+		kdf_random(next.salt, sizeof(next.salt));
+		if (r == 0)
+			r = slot_wrap(h, &next, vk, &secrets[i]);
+	}
+	if (r == 0)
+		*ret = next;
+	return r;
+}
+
+int header_rekey(const struct header *h, const uint8_t vk[32], const struct header_unlock *secrets,
+		 size_t n_secrets, bool keep[HEADER_SLOTS_MAX], struct header *ret, struct diag *d)
+{
+	CLEANUP_FREE struct header *next = malloc(sizeof(*next));
+
+	if (!next)
+		return diag_fail_errno(d, -ENOMEM, "header of %s", h->name);
+	*next = *h;
+	memset(next->slots, 0, sizeof(next->slots));
+	next->n_slots = 0;
+	header_vk_commit(vk, next->vk_commit);
+	for (size_t i = 0; i < h->n_slots; i++) {
+		int r = keep[i] ? slot_rekey(h, &h->slots[i], vk, secrets, n_secrets,
+					     &next->slots[next->n_slots])
+				: -ENOKEY;
+
+		if (r < 0 && r != -ENOKEY)
+			return diag_fail_errno(d, r, "slot %s", h->slots[i].label);
+		keep[i] = r == 0;
+		next->n_slots += keep[i];
+	}
+	if (next->n_slots == 0)
+		return diag_fail(d, DIAG_USAGE, -EBUSY, "%s: no slot would be left", h->name);
+	*ret = *next;
+	return 0;
+}

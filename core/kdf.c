@@ -91,6 +91,17 @@ void kdf_sha256(uint8_t out[32], const void *p, size_t len)
 	crypto_hash_sha256(out, p, len);
 }
 
+void kdf_hmac_sha256(uint8_t out[32], const void *key, size_t key_len, const void *p, size_t len)
+{
+	crypto_auth_hmacsha256_state st;
+
+	need_sodium();
+	crypto_auth_hmacsha256_init(&st, key, key_len);
+	crypto_auth_hmacsha256_update(&st, p, len);
+	crypto_auth_hmacsha256_final(&st, out);
+	sodium_memzero(&st, sizeof(st));
+}
+
 void kdf_sha256_node(uint8_t out[32], uint8_t prefix, const void *a, size_t a_len, const void *b,
 		     size_t b_len)
 {

@@ -34,6 +34,8 @@ uint64_t kdf_lookup_hash(const uint8_t key[KDF_KEY_LEN], const void *name, size_
 /* Unkeyed BLAKE2b-256 and SHA-256. */
 void kdf_hash(uint8_t out[KDF_HASH_LEN], const void *p, size_t len);
 void kdf_sha256(uint8_t out[32], const void *p, size_t len);
+/* HMAC-SHA-256 (RFC 2104), for protocols that prescribe it: keys of any length. */
+void kdf_hmac_sha256(uint8_t out[32], const void *key, size_t key_len, const void *p, size_t len);
 /* SHA-256 over two pieces, as Merkle trees need: out = SHA-256(prefix || a || b). */
 void kdf_sha256_node(uint8_t out[32], uint8_t prefix, const void *a, size_t a_len, const void *b,
 		     size_t b_len);

@@ -241,7 +241,9 @@ int keyring_fresh_put(struct keyring *kr, const struct keyring_fresh *f)
 	if (kr->flags & KEYRING_READ_ONLY)
 		return -EROFS;
 	pthread_mutex_lock(&kr->anchor_lock);
-	if (f->txn >= kr->at->txn && f->id_floor >= kr->at->id_floor &&
+	if (kr->adrift)
+		r = -EROFS;
+	else if (f->txn >= kr->at->txn && f->id_floor >= kr->at->id_floor &&
 	    f->trail_size >= kr->at->trail_size)
 		r = fresh_write(kr, f);
 	pthread_mutex_unlock(&kr->anchor_lock);

@@ -35,9 +35,15 @@ static int content_make(struct keyring *kr, struct escrow_content *ret)
 }
 
 /* The generation alone does not settle it: see escrow_key_tag. */
-static bool is_current(const struct escrow_info *info, uint64_t generation, const uint8_t tag[16])
+static bool is_newest(const struct escrow_info *info, uint64_t generation, const uint8_t tag[16])
 {
 	return info->generation == generation && memcmp(info->key_tag, tag, 16) == 0;
+}
+
+/* Nor does one slot: after a crash between the two, the other still holds the old tree key. */
+static bool is_current(const struct escrow_info *info, uint64_t generation, const uint8_t tag[16])
+{
+	return is_newest(info, generation, tag) && !info->other_stale;
 }
 
 static bool holds(const struct keyring *kr, const char *dir, const struct escrow_content *c)
@@ -72,7 +78,8 @@ size_t keyring_escrow_rewrite(struct keyring *kr, enum keyring_escrow_which whic
 	return pending;
 }
 
-const char *keyring_escrow_newer(const struct keyring_state *st, uint64_t generation)
+const char *keyring_escrow_newer(const struct keyring_state *st, uint64_t generation,
+				 const uint8_t *tag)
 {
 	uint8_t sign_pk[IDENTITY_KEY_LEN];
 
@@ -80,8 +87,11 @@ const char *keyring_escrow_newer(const struct keyring_state *st, uint64_t genera
 	for (size_t i = 0; i < st->n_escrows; i++) {
 		struct escrow_info info;
 
-		if (escrow_info(st->escrows[i], st->volume_id, sign_pk, &info, NULL) == 0 &&
-		    info.generation > generation)
+		if (escrow_info(st->escrows[i], st->volume_id, sign_pk, &info, NULL) < 0)
+			continue;
+		if (info.generation > generation)
+			return st->escrows[i];
+		if (tag && info.generation == generation && memcmp(info.key_tag, tag, 16) != 0)
 			return st->escrows[i];
 	}
 	return NULL;
@@ -123,7 +133,9 @@ static void status_fill(const struct keyring *kr, uint64_t generation, const uin
 	}
 	s->generation = info.generation;
 	s->confirmed = is_current(&info, generation, tag);
-	if (!s->confirmed)
+	if (!s->confirmed && is_newest(&info, generation, tag))
+		snprintf(s->why, sizeof(s->why), "one of its two copies is not rewritten yet");
+	else if (!s->confirmed)
 		snprintf(s->why, sizeof(s->why),
 			 "holds generation %" PRIu64 "%s, the volume is at %" PRIu64, s->generation,
 			 s->generation == generation ? " of another descent" : "", generation);

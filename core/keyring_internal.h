@@ -2,7 +2,8 @@
  * Inside the keyring: the opened object with its locks, the key state in memory, and its files.
  *
  * Locks, in the order in which they are taken:
- *   change       one puncture or escrow sync at a time; held while escrows are written
+ *   change       one puncture, escrow sync or change of custody at a time; held while escrows are
+ *                written
  *   epoch        shared by users of derived keys, exclusive for a puncture
  *   anchor_lock  the anchor and what is known of it; held across its write
  *   tree_lock    key state and file-key cache
@@ -65,6 +66,9 @@ uint8_t *keyring_state_epoch(const struct keyring_state *st, enum keyring_epoch 
  * is success.
  */
 int keyring_state_add_escrow(struct keyring_state *st, const char *dir);
+/* -ENOENT when it is not registered. */
+int keyring_state_remove_escrow(struct keyring_state *st, const char *dir);
+bool keyring_state_has_escrow(const struct keyring_state *st, const char *dir);
 /* What of first..last no order is noted for yet is noted for this one. -ENOMEM, -ENOSPC. */
 int keyring_state_add_gone(struct keyring_state *st, enum keyring_tree tree, uint64_t first,
 			   uint64_t last, const char *order);
@@ -106,20 +110,25 @@ struct keyring {
 	unsigned flags;
 	int store_fd, keys_fd;
 	char *store;
-	struct header *header;
 	bool used_backup;
-	const char *slot_label; /* in header */
+	char slot_label[HEADER_NAME_MAX + 1]; /* of the slot that opened it */
 	const struct suite *suite;
-	struct secret *vk;
 	struct secret *seed;
 
-	pthread_mutex_t change;
+	pthread_mutex_t change; /* guards vk, and in header the slots and the commitment to vk */
+	struct header *header;
+	struct secret *vk;
 	pthread_rwlock_t epoch;
 
-	pthread_mutex_t anchor_lock; /* guards anchor, at, unfinished */
+	pthread_mutex_t anchor_lock; /* guards anchor, at, unfinished, adrift */
 	struct anchor *anchor;
 	struct anchor_state *at; /* guarded memory: what the anchor holds */
 	bool unfinished;         /* not known to hold at in both slots: bring it there first */
+	/*
+	 * Nobody can say which header, and so which VK, a power cut would leave: the anchor is not
+	 * written until it is opened again.
+	 */
+	bool adrift;
 
 	pthread_mutex_t tree_lock; /* guards state, cache */
 	struct keyring_state *state;
@@ -141,14 +150,33 @@ enum keyring_escrow_which { KEYRING_ESCROW_ALL, KEYRING_ESCROW_STALE };
  * yet. Returns how many are pending.
  */
 size_t keyring_escrow_rewrite(struct keyring *kr, enum keyring_escrow_which which);
-/* A registered escrow that holds a later generation than this; NULL when there is none. */
-const char *keyring_escrow_newer(const struct keyring_state *st, uint64_t generation);
-
-/* --- keyring_puncture.c --- */
-
 /*
- * Brings an unfinished anchor to what memory holds and removes other states (steps 2..4).
- * anchor_lock and tree_lock held.
+ * A registered escrow that holds a later generation than this or, when tag is given, this one under
+ * another tree key; NULL when there is none.
+ */
+const char *keyring_escrow_newer(const struct keyring_state *st, uint64_t generation,
+				 const uint8_t *tag);
+
+/* --- keyring_puncture.c: all of it with anchor_lock and tree_lock held --- */
+
+/* What makes a copy of the present state the next one. */
+typedef int (*keyring_change_fn)(struct keyring_state *next, const void *arg);
+/*
+ * Steps 1 to 3 of a puncture for any change of the state; change and epoch held too. After a
+ * failure in step 1 nothing has changed, after a later one memory has gone on. -EROFS when adrift.
+ */
+int keyring_advance(struct keyring *kr, keyring_change_fn fn, const void *arg, struct diag *d);
+/* The state of the next generation, in memory. */
+int keyring_next_make(const struct keyring *kr, keyring_change_fn fn, const void *arg,
+		      struct keyring_state **ret);
+/* Step 1. Leaves no file of the new generation behind a failure. */
+int keyring_lay_down(struct keyring *kr, const struct keyring_state *next,
+		     const uint8_t tk[KDF_KEY_LEN]);
+/* Memory takes the new state; every key that was derived from the old one is wiped. */
+void keyring_adopt(struct keyring *kr, struct keyring_state *next, const struct anchor_state *at);
+/*
+ * Brings an unfinished anchor to what memory holds and removes other states (steps 2..4). -EROFS
+ * when adrift.
  */
 int keyring_settle(struct keyring *kr);
 

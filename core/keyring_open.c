@@ -34,6 +34,7 @@ static int folders_open(struct keyring *kr, const char *store, struct diag *d)
 /* Header and slot: the volume key. */
 static int unlock(struct keyring *kr, const struct header_unlock *with, struct diag *d)
 {
+	const char *label;
 	int r = header_read(kr->store_fd, kr->store, &kr->header, &kr->used_backup, d);
 
 	if (r < 0)
@@ -45,24 +46,23 @@ static int unlock(struct keyring *kr, const struct header_unlock *with, struct d
 		return diag_fail(d, DIAG_SUITE, -EPROTONOSUPPORT, "%s: %s", kr->store,
 				 name ? name : "unknown suite");
 	}
-	r = header_unlock(kr->header, with, &kr->vk, &kr->slot_label, d);
+	r = header_unlock(kr->header, with, &kr->vk, &label, d);
 	if (r < 0)
 		return r;
+	strcpy(kr->slot_label, label);
 	kr->keys_fd = openat(kr->store_fd, KEYRING_KEYS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (kr->keys_fd < 0)
 		return diag_fail(d, DIAG_KEYSTATE, -errno, "%s/" KEYRING_KEYS_DIR, kr->store);
 	return 0;
 }
 
-/* Anchor and the state it opens. *ret_bad: copies of the state to mend. */
-static int state_find(struct keyring *kr, bool *ret_other_stale, unsigned *ret_bad, struct diag *d)
+/* What the anchor says, and the state it opens. *ret_bad: copies of the state to mend. */
+static int state_load(struct keyring *kr, bool *ret_other_stale, unsigned *ret_bad, struct diag *d)
 {
 	uint64_t before = 0;
-	int r = anchor_open(kr->header->anchor, kr->header->volume_id, secret_bytes(kr->vk),
-			    &kr->anchor, d);
+	int r = 0;
 
-	if (r < 0)
-		return r;
+	keyring_state_free(STEAL_PTR(kr->state));
 	for (int i = 0; i < TRIES_MAX; i++) {
 		r = anchor_get(kr->anchor, kr->at, ret_other_stale, d);
 		if (r < 0)
@@ -77,6 +77,14 @@ static int state_find(struct keyring *kr, bool *ret_other_stale, unsigned *ret_b
 	}
 	return diag_fail(d, r == -EPROTONOSUPPORT ? DIAG_VERSION : DIAG_KEYSTATE, r,
 			 "%s/" KEYRING_KEYS_DIR "/state-%" PRIu64, kr->store, kr->at->generation);
+}
+
+static int state_find(struct keyring *kr, bool *ret_other_stale, unsigned *ret_bad, struct diag *d)
+{
+	int r = anchor_open(kr->header->anchor, kr->header->volume_id, secret_bytes(kr->vk),
+			    &kr->anchor, d);
+
+	return r < 0 ? r : state_load(kr, ret_other_stale, ret_bad, d);
 }
 
 /* The header signs itself; only the sealed state can say that its key is the volume's. */
@@ -97,12 +105,35 @@ static int prove(struct keyring *kr, struct diag *d)
 
 static int anchor_is_newest(const struct keyring *kr, struct diag *d)
 {
-	const char *dir = keyring_escrow_newer(kr->state, kr->at->generation);
+	const char *dir = keyring_escrow_newer(kr->state, kr->at->generation, NULL);
 
 	if (!dir)
 		return 0;
 	return diag_fail(d, DIAG_ROLLED_BACK, -ESTALE, "anchor %s is older than the escrow in %s",
 			 kr->header->anchor, dir);
+}
+
+/*
+ * To read beside a serving process finishes nothing, but takes no old copy either. When the serving
+ * process has carried out an order since the anchor was read, what it left is read anew.
+ */
+static int newest_beside(struct keyring *kr, struct diag *d)
+{
+	for (int i = 0; i < TRIES_MAX; i++) {
+		uint64_t before = kr->at->generation;
+		bool stale;
+		unsigned bad;
+		int r;
+
+		if (anchor_is_newest(kr, NULL) == 0)
+			return 0;
+		r = state_load(kr, &stale, &bad, d);
+		if (r < 0)
+			return r;
+		if (kr->at->generation == before)
+			break;
+	}
+	return anchor_is_newest(kr, d);
 }
 
 /*
@@ -149,8 +180,9 @@ int keyring_open(const char *store, const struct header_unlock *with, unsigned f
 		r = state_find(kr, &other_stale, &bad, d);
 	if (r == 0)
 		r = prove(kr, d);
-	if (r == 0 && !(flags & KEYRING_READ_ONLY))
-		r = finish(kr, other_stale, bad, d);
+	if (r == 0)
+		r = flags & KEYRING_READ_ONLY ? newest_beside(kr, d)
+					      : finish(kr, other_stale, bad, d);
 	if (r == 0)
 		*ret = STEAL_PTR(kr);
 	return r;

@@ -49,8 +49,9 @@ static bool anything_left(const struct keyring_state *st, const struct wanted *w
 	return false;
 }
 
-static int state_cut(struct keyring_state *st, const struct wanted *w)
+static int state_cut(struct keyring_state *st, const void *arg)
 {
+	const struct wanted *w = arg;
 	int r = 0;
 
 	for (int t = 0; t < KEYRING_N_TREES; t++) {
@@ -66,8 +67,8 @@ static int state_cut(struct keyring_state *st, const struct wanted *w)
 	return r;
 }
 
-/* The state of the next generation, in memory. */
-static int next_make(const struct keyring *kr, const struct wanted *w, struct keyring_state **ret)
+int keyring_next_make(const struct keyring *kr, keyring_change_fn fn, const void *arg,
+		      struct keyring_state **ret)
 {
 	CLEANUP_KEYRING_STATE struct keyring_state *next = keyring_state_clone(kr->state);
 	int r;
@@ -75,15 +76,14 @@ static int next_make(const struct keyring *kr, const struct wanted *w, struct ke
 	if (!next)
 		return -ENOMEM;
 	next->generation++;
-	r = state_cut(next, w);
+	r = fn(next, arg);
 	if (r == 0)
 		*ret = STEAL_PTR(next);
 	return r;
 }
 
-/* Step 1. Leaves no file of the new generation behind a failure. */
-static int state_lay_down(struct keyring *kr, const struct keyring_state *next,
-			  const uint8_t tk[KDF_KEY_LEN])
+int keyring_lay_down(struct keyring *kr, const struct keyring_state *next,
+		     const uint8_t tk[KDF_KEY_LEN])
 {
 	int r = keyring_file_write(kr->keys_fd, next, tk);
 
@@ -92,8 +92,7 @@ static int state_lay_down(struct keyring *kr, const struct keyring_state *next,
 	return r;
 }
 
-/* Memory takes the new state; every key that was derived from the old one is wiped. */
-static void adopt(struct keyring *kr, struct keyring_state *next, const struct anchor_state *at)
+void keyring_adopt(struct keyring *kr, struct keyring_state *next, const struct anchor_state *at)
 {
 	keyring_state_free(kr->state);
 	kr->state = next;
@@ -101,12 +100,11 @@ static void adopt(struct keyring *kr, struct keyring_state *next, const struct a
 	*kr->at = *at;
 }
 
-/* Steps 1 to 3. */
-static int advance(struct keyring *kr, const struct wanted *w, struct diag *d)
+int keyring_advance(struct keyring *kr, keyring_change_fn fn, const void *arg, struct diag *d)
 {
 	CLEANUP_KEYRING_STATE struct keyring_state *next = NULL;
 	struct anchor_state at = *kr->at;
-	int r = next_make(kr, w, &next);
+	int r = kr->adrift ? -EROFS : keyring_next_make(kr, fn, arg, &next);
 
 	if (r < 0) {
 		secret_wipe(&at, sizeof(at));
@@ -114,7 +112,7 @@ static int advance(struct keyring *kr, const struct wanted *w, struct diag *d)
 	}
 	at.generation = next->generation;
 	kdf_random(at.tk, sizeof(at.tk));
-	r = state_lay_down(kr, next, at.tk);
+	r = keyring_lay_down(kr, next, at.tk);
 	if (r < 0) {
 		secret_wipe(&at, sizeof(at));
 		return diag_fail_errno(d, r, "%s/" KEYRING_KEYS_DIR, kr->store);
@@ -123,15 +121,19 @@ static int advance(struct keyring *kr, const struct wanted *w, struct diag *d)
 	r = anchor_put_both(kr->anchor, &at);
 	if (r == 0)
 		kr->unfinished = false;
-	adopt(kr, STEAL_PTR(next), &at);
+	keyring_adopt(kr, STEAL_PTR(next), &at);
 	secret_wipe(&at, sizeof(at));
 	return r < 0 ? diag_fail_errno(d, r, "anchor %s", kr->header->anchor) : 0;
 }
 
 int keyring_settle(struct keyring *kr)
 {
-	int r = kr->unfinished ? anchor_put_both(kr->anchor, kr->at) : 0;
+	int r = 0;
 
+	if (kr->adrift)
+		return -EROFS;
+	if (kr->unfinished)
+		r = anchor_put_both(kr->anchor, kr->at);
 	if (r < 0)
 		return r;
 	kr->unfinished = false;
@@ -146,7 +148,7 @@ static int puncture_exclusive(struct keyring *kr, const struct wanted *w, struct
 	pthread_mutex_lock(&kr->anchor_lock);
 	pthread_mutex_lock(&kr->tree_lock);
 	if (anything_left(kr->state, w))
-		r = advance(kr, w, d);
+		r = keyring_advance(kr, state_cut, w, d);
 	if (r == 0) {
 		r = keyring_settle(kr);
 		if (r < 0)

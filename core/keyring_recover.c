@@ -26,6 +26,7 @@ struct recovery {
 	struct keyring_state *state;
 	struct header *header;
 	struct anchor *anchor;
+	bool state_differs; /* the store's state of this generation does not open with this escrow */
 };
 
 static void recovery_free(struct recovery *rc)
@@ -97,6 +98,11 @@ static int content_open(struct recovery *rc, const uint8_t id[HEADER_ID_LEN],
 	    memcmp(rc->state->volume_id, id, HEADER_ID_LEN) != 0 ||
 	    rc->state->generation != rc->content->anchor.generation)
 		return diag_fail(d, DIAG_ESCROW, -EBADMSG, "escrow in %s", rc->escrow_dir);
+	/* Whoever knows a recipient's card can make an escrow; the store's key he has not. */
+	if (rc->header && memcmp(pk, rc->header->sign_pk, sizeof(pk)) != 0)
+		return diag_fail(d, DIAG_ESCROW, -EBADMSG,
+				 "escrow in %s: not signed by the volume that %s/header names",
+				 rc->escrow_dir, rc->store);
 	return 0;
 }
 
@@ -109,28 +115,70 @@ static int outdated(const struct recovery *rc, const char *witness, struct diag 
 			 rc->escrow_dir, rc->state->generation, witness);
 }
 
-static int check_states(const struct recovery *rc, struct diag *d)
+/*
+ * The same generation under another tree key is another line of descent, with destructions that
+ * this escrow does not know: as bad as a later one. In a state file it looks like damage.
+ */
+static int other_descent(const struct recovery *rc, const char *witness, struct diag *d)
 {
-	uint64_t newest;
+	return diag_fail(d, DIAG_ESCROW, -ESTALE,
+			 "escrow in %s holds generation %" PRIu64 ", but %s it under another key",
+			 rc->escrow_dir, rc->state->generation, witness);
+}
+
+static int check_states(struct recovery *rc, struct diag *d)
+{
+	CLEANUP_KEYRING_STATE struct keyring_state *st = NULL;
+	uint64_t newest, generation = rc->state->generation;
+	unsigned bad;
 	int r = keyring_file_newest(rc->keys_fd, &newest);
 
 	if (r < 0)
 		return diag_fail_errno(d, r, "%s/" KEYRING_KEYS_DIR, rc->store);
-	return newest > rc->state->generation ? outdated(rc, "the store has", d) : 0;
+	if (newest > generation)
+		return outdated(rc, "the store has", d);
+	rc->state_differs = newest == generation &&
+			    keyring_file_load(rc->keys_fd, rc->state->volume_id, generation,
+					      rc->content->anchor.tk, &st, &bad) < 0;
+	return 0;
 }
 
 static int check_escrows(const struct recovery *rc, struct diag *d)
 {
 	char witness[HEADER_PATH_MAX + 32];
-	const char *dir = keyring_escrow_newer(rc->state, rc->state->generation);
+	const char *dir = keyring_escrow_newer(rc->state, rc->state->generation, NULL);
+	uint8_t tag[16];
 
-	if (!dir)
-		return 0;
+	if (!dir) {
+		escrow_key_tag(&rc->content->anchor, tag);
+		dir = keyring_escrow_newer(rc->state, rc->state->generation, tag);
+		if (!dir)
+			return 0;
+		snprintf(witness, sizeof(witness), "the one in %s has", dir);
+		return other_descent(rc, witness, d);
+	}
 	snprintf(witness, sizeof(witness), "the one in %s has", dir);
 	return outdated(rc, witness, d);
 }
 
-/* Opens the anchor that is there, or makes one. What a living one knows better is kept. */
+/* What a living anchor knows better is kept; one that opens settles which descent is ours. */
+static int anchor_heed(struct recovery *rc, const struct anchor_state *found, struct diag *d)
+{
+	struct anchor_state *ours = &rc->content->anchor;
+
+	if (found->generation > rc->state->generation)
+		return outdated(rc, "the anchor has", d);
+	if (found->generation < rc->state->generation)
+		return 0;
+	if (!kdf_equal(found->tk, ours->tk, KDF_KEY_LEN))
+		return other_descent(rc, "the anchor has", d);
+	rc->state_differs = false;
+	if (found->txn >= ours->txn)
+		*ours = *found;
+	return 0;
+}
+
+/* Opens the anchor that is there, or makes one. */
 static int anchor_take(struct recovery *rc, struct diag *d)
 {
 	struct anchor_state *found = NULL;
@@ -145,14 +193,11 @@ static int anchor_take(struct recovery *rc, struct diag *d)
 	found = secret_slab_new(sizeof(*found));
 	if (!found)
 		return diag_fail_errno(d, -ENOMEM, "guarded memory");
-	if (anchor_get(rc->anchor, found, &stale, NULL) == 0) {
-		if (found->generation > rc->state->generation)
-			r = outdated(rc, "the anchor has", d);
-		else if (found->generation == rc->state->generation &&
-			 found->txn >= rc->content->anchor.txn)
-			rc->content->anchor = *found;
-	}
+	if (anchor_get(rc->anchor, found, &stale, NULL) == 0)
+		r = anchor_heed(rc, found, d);
 	secret_slab_free(found);
+	if (r == 0 && rc->state_differs)
+		r = other_descent(rc, "the store may have", d);
 	return r;
 }
 

@@ -110,12 +110,38 @@ uint8_t *keyring_state_epoch(const struct keyring_state *st, enum keyring_epoch 
 	return secret_bytes(st->fixed) + SEED_LEN + (size_t)which * KDF_KEY_LEN;
 }
 
+static size_t find_escrow(const struct keyring_state *st, const char *dir)
+{
+	size_t i = 0;
+
+	while (i < st->n_escrows && strcmp(st->escrows[i], dir) != 0)
+		i++;
+	return i;
+}
+
+bool keyring_state_has_escrow(const struct keyring_state *st, const char *dir)
+{
+	return find_escrow(st, dir) < st->n_escrows;
+}
+
+int keyring_state_remove_escrow(struct keyring_state *st, const char *dir)
+{
+	size_t i = find_escrow(st, dir);
+
+	if (i == st->n_escrows)
+		return -ENOENT;
+	free(st->escrows[i]);
+	st->n_escrows--;
+	memmove(&st->escrows[i], &st->escrows[i + 1],
+		(st->n_escrows - i) * sizeof(st->escrows[0]));
+	st->escrows[st->n_escrows] = NULL;
+	return 0;
+}
+
 int keyring_state_add_escrow(struct keyring_state *st, const char *dir)
 {
-	for (size_t i = 0; i < st->n_escrows; i++) {
-		if (!strcmp(st->escrows[i], dir))
-			return 0;
-	}
+	if (keyring_state_has_escrow(st, dir))
+		return 0;
 	if (st->n_escrows == KEYRING_ESCROWS_MAX)
 		return -ENOSPC;
 	if (strlen(dir) > HEADER_PATH_MAX)
@@ -288,7 +314,7 @@ static int escrows_decode(struct bytes_r *r, struct keyring_state *st)
 		int e;
 
 		text_decode(r, dir, HEADER_PATH_MAX);
-		if (r->err || dir[0] != '/')
+		if (r->err || dir[0] != '/' || keyring_state_has_escrow(st, dir))
 			return -EUCLEAN;
 		e = keyring_state_add_escrow(st, dir);
 		if (e < 0)

@@ -38,8 +38,8 @@ bool keytree_has(const struct keytree *t, uint64_t id);
 /* Whether any id of first..last can still be derived. */
 bool keytree_has_any(const struct keytree *t, uint64_t first, uint64_t last);
 /*
- * Removes first..last inclusive; ids already gone are no error. 0, -ENOMEM, or -ENOSPC when the
- * state would outgrow KEYTREE_NODES_MAX (unchanged in both cases). At most 126 subtrees are added.
+ * Removes first..last inclusive; ids already gone are no error. 0, -EINVAL when first is above last,
+ * -ENOMEM, or -ENOSPC when the state would outgrow KEYTREE_NODES_MAX (unchanged in all cases). At most 126 subtrees are added.
  */
 int keytree_puncture(struct keytree *t, uint64_t first, uint64_t last);
 /*

@@ -149,7 +149,7 @@ static int open_edge(struct trail *t, struct diag *d)
 		 : 0;
 }
 
-/* The tree extends the one that the anchor names. */
+/* The tree extends one that was held elsewhere. */
 static int check_anchored(struct trail *t, const struct trail_head *anchored, struct diag *d)
 {
 	if (!anchored || anchored->size == 0)
@@ -167,6 +167,18 @@ static int check_anchored(struct trail *t, const struct trail_head *anchored, st
 	return r ? trail_fail(d, r, "trail before entry %llu: not what the anchor knows of",
 			      (unsigned long long)anchored->size)
 		 : 0;
+}
+
+/* No caller can forget this one: a trail that is cut back opens nowhere. */
+static int check_anchor(struct trail *t, struct diag *d)
+{
+	struct keyring_fresh fresh;
+	struct trail_head head;
+
+	keyring_fresh_get(t->keys.kr, &fresh);
+	head.size = fresh.trail_size;
+	memcpy(head.root, fresh.trail_root, sizeof(head.root));
+	return check_anchored(t, &head, d);
 }
 
 /* Every entry of the tail opens at its place; ret is the last. */
@@ -261,6 +273,8 @@ int trail_open(int store_fd, struct keyring *kr, const struct trail_head *anchor
 	r = open_checkpoint(t, d);
 	if (!r)
 		r = open_edge(t, d);
+	if (!r)
+		r = check_anchor(t, d);
 	if (!r)
 		r = check_anchored(t, anchored, d);
 	if (!r)

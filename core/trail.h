@@ -66,8 +66,9 @@ struct trail;
 /* Makes STORE/trail with an empty tree and its checkpoint. DIAG_STORE_EXISTS when there is one. */
 int trail_create(int store_fd, struct keyring *kr, struct diag *d);
 /*
- * Opens for appending and checks the tail, and that the tree extends anchored (from
- * keyring_fresh_get; NULL or of size 0: unknown): DIAG_TRAIL_DAMAGED otherwise. Finishes an
+ * Opens for appending and checks the tail, and that the tree extends the head in the keyring's
+ * anchor and anchored (another one that the caller knows of; NULL or of size 0: none):
+ * DIAG_TRAIL_DAMAGED otherwise. Finishes an
  * interrupted checkpoint, and cuts what a power cut left torn at the end of the tail (never what
  * was synced). kr must outlive the trail.
  */

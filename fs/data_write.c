@@ -256,7 +256,9 @@ static int leave_inline(struct volume *v, struct vinode *ino)
 	int r = data_store(v, ino, 0, 1, block, &done);
 	secret_wipe(block, sizeof(block));
 	if (r < 0) {
+		/* What was made of an object has no record that would remember it. */
 		data_forget(ino);
+		(void)object_unlink(v, ino->id);
 		return r;
 	}
 	secret_wipe(ino->inline_data, ino->inline_len);

@@ -37,6 +37,7 @@ static void end_in_memory(struct volume *v, uint64_t id, struct volume_destroyed
 
 	if (!ino || ino->destroyed)
 		return;
+	inode_pin(v, ino);
 	ino->destroyed = true;
 	io->n_handles += ino->n_open;
 	data_forget(ino);
@@ -47,10 +48,7 @@ static void end_in_memory(struct volume *v, uint64_t id, struct volume_destroyed
 	}
 	ino->record_dirty = ino->publish_first = ino->await_commit = ino->sync_wanted = false;
 	inode_settle_dirty(v, ino);
-	/* Nobody holds it and it was clean: it waits in the LRU, and goes. */
-	ino = inode_peek(v, id);
-	if (ino && ino->on_lru)
-		inode_evict(v, ino);
+	inode_unpin(v, ino);
 }
 
 static int thin_folder(struct survey *s, const struct survey_loss *loss)

@@ -315,6 +315,20 @@ static int put_rehashed(struct rehash *h)
 	return r;
 }
 
+static int move_entries(struct rehash *h, const struct rstore_key *from,
+			const struct rstore_key *to, uint64_t old)
+{
+	int r = delete_buckets(h->v, from, to);
+
+	if (r == 0)
+		r = put_lookup_id(h->v, SPACE_RETIRED, old, h->dir->id);
+	if (r == 0)
+		r = dir_init(h->v, h->dir);
+	if (r == 0)
+		r = put_rehashed(h);
+	return r;
+}
+
 int dir_rehash(struct volume *v, struct vinode *dir, const uint64_t *drop, size_t n_drop)
 {
 	struct rehash h = {.v = v, .dir = dir, .drop = drop, .n_drop = n_drop};
@@ -327,14 +341,12 @@ int dir_rehash(struct volume *v, struct vinode *dir, const uint64_t *drop, size_
 		r = engine_ids_ready(v, 1);
 	if (r == 0)
 		r = rstore_scan(v->rs, &from, &to, rehash_bucket, &h);
-	if (r == 0)
-		r = delete_buckets(v, &from, &to);
-	if (r == 0)
-		r = put_lookup_id(v, SPACE_RETIRED, old, dir->id);
-	if (r == 0)
-		r = dir_init(v, dir);
-	if (r == 0)
-		r = put_rehashed(&h);
+	if (r == 0) {
+		r = move_entries(&h, &from, &to, old);
+		/* The entries that were taken out and not put back are names lost. */
+		if (r)
+			r = engine_half_done(v, r, "rehashing a folder");
+	}
 	secret_wipe(h.kept.buf, h.kept.len);
 	bytes_w_free(&h.kept);
 	bytes_w_free(&h.dropped);

@@ -38,7 +38,8 @@
 
 struct vfile;
 
-/* An inode in memory. Lives while referenced (lookups, opens, dirty) and then in an LRU. */
+/* An inode in memory. Lives while used (pins, opens, dirty; as an orphan also lookups) and then in
+ * an LRU. */
 struct vinode {
 	uint64_t id;
 	struct volume_attr attr; /* the truth; attr.size is the live size */
@@ -57,7 +58,7 @@ struct vinode {
 	uint32_t n_pins;    /* engine's own, within calls */
 	uint32_t n_open, n_open_writable;
 	struct vinode *hash_next;
-	struct vinode *lru_prev, *lru_next;     /* when unreferenced */
+	struct vinode *lru_prev, *lru_next;     /* when unused */
 	struct vinode *dirty_prev, *dirty_next; /* when record_dirty or file dirty */
 	bool on_lru, on_dirty;
 	/* the commit's own bookkeeping (fs/volume_commit.c) */
@@ -70,6 +71,13 @@ struct vinode {
 };
 
 struct object_cache; /* open descriptors, LRU-bounded */
+
+/* Lookup counts of inodes that are not in memory (fs/inode_refs.c). */
+struct inode_ref;
+struct inode_refs {
+	struct inode_ref *v;
+	size_t size, n; /* size is a power of two */
+};
 
 struct volume {
 	struct keyring *kr;
@@ -86,6 +94,7 @@ struct volume {
 	struct vinode **hash;
 	size_t hash_size, n_vinodes;
 	struct vinode *lru_head, *lru_tail; /* oldest at the head */
+	struct inode_refs refs;
 	struct vinode *dirty_head;
 	uint64_t next_id, reserved_id;     /* next to give out; durable bound */
 	uint64_t next_link, reserved_link; /* the same for links */
@@ -107,6 +116,7 @@ struct volume {
 	bool failed;  /* read_only because a sync failed: what is dirty is lost at close */
 	bool starved; /* no reserve file: nothing that needs new space begins */
 	bool orphans_waiting, dead_waiting; /* work for the committer */
+	uint64_t dead_held_by; /* transaction of the snapshot for which all that is dead now waits */
 
 	pthread_t committer;
 	bool committer_runs;
@@ -180,6 +190,9 @@ struct vinode *inode_peek(struct volume *v, uint64_t id);
 int inode_new(struct volume *v, uint32_t mode, uint32_t uid, uint32_t gid, uint64_t rdev,
 	      struct vinode **ret);
 void inode_unpin(struct volume *v, struct vinode *ino);
+void inode_pin(struct volume *v, struct vinode *ino);
+/* The kernel lets go of n lookups. */
+void inode_forget(struct volume *v, uint64_t id, uint64_t n);
 void inode_mark_dirty(struct volume *v, struct vinode *ino);
 /* Puts the inode record (published size, inline data) into the overlay. */
 int inode_put_record(struct volume *v, struct vinode *ino);
@@ -294,6 +307,12 @@ int object_pread(struct volume *v, uint64_t id, uint64_t slot, void *buf, size_t
 int object_pwrite(struct volume *v, uint64_t id, uint64_t slot, const void *buf, size_t n_slots);
 /* fdatasync of every segment written since, and of new folders. */
 int object_sync(struct volume *v, uint64_t id);
+/* From this many dirty objects on, one syncfs is cheaper than a flush for each. */
+#define OBJECT_SYNCFS_MIN 32u
+/* Syncs all at once when they are that many; object_sync then tells the outcome for each. */
+void object_sync_many(struct volume *v);
+/* Writes back all there is, without judging; no lock needed. */
+void object_write_back_all(struct volume *v);
 int object_unlink(struct volume *v, uint64_t id);
 /* Overwrites allocated ranges once with random bytes, syncs, punches, unlinks. Bytes overwritten in
  * *ret. -ENOENT is success. */

@@ -11,10 +11,12 @@
  */
 #define ENGINE_PENDING_WAKE ((size_t)32 << 20)
 #define ENGINE_PENDING_MAX ((size_t)128 << 20)
+/* Beyond this commits have failed for long: nothing new begins. */
+#define ENGINE_PENDING_LIMIT ((size_t)512 << 20)
 /* Ids and link ids become durable in batches of this size. */
 #define ENGINE_ID_BATCH 4096u
 #define ENGINE_ANCHOR_SECONDS 60
-/* Unreferenced inodes kept in memory. */
+/* Unused inodes kept in memory, whether the kernel refers to them or not. */
 #define ENGINE_LRU_MAX 65536u
 
 /* --- engine_keys.c --- */
@@ -31,8 +33,14 @@ void counters_committed(struct volume *v);
 /* --- volume_reserve.c: the space kept back so that deleting works on a full disk --- */
 /* Makes STORE/reserve where it is missing and the medium has room for it with some to spare. */
 void reserve_fill(struct volume *v);
+/* The medium is nearly full: what only snapshots hold must go before writers are refused. */
+bool reserve_low(struct volume *v);
 /* Gives it up; whether there was one. */
 bool reserve_release(struct volume *v);
+
+/* --- snapshot.c --- */
+/* Closes every snapshot, for the space that they hold; who reads them is told -ESTALE. */
+int snapshot_drop_all(struct volume *v);
 
 /* --- volume_commit.c --- */
 /* data_publish, tried again after a failed sync; a second failure makes the volume read-only. */
@@ -66,6 +74,14 @@ void inode_evict(struct volume *v, struct vinode *ino);
 void inode_published(struct volume *v, struct vinode *ino);
 /* Content lies in blocks rather than in the inode record. */
 bool inode_in_blocks(const struct vinode *ino);
+
+/* --- inode_refs.c --- */
+int inode_refs_put(struct inode_refs *t, uint64_t id, uint64_t n);
+uint64_t inode_refs_get(const struct inode_refs *t, uint64_t id);
+/* The count, which leaves the table. */
+uint64_t inode_refs_take(struct inode_refs *t, uint64_t id);
+void inode_refs_drop(struct inode_refs *t, uint64_t id, uint64_t n);
+void inode_refs_free(struct inode_refs *t);
 
 /* --- inode_reap.c --- */
 /* Unlinks objects of files that are durably gone and in no snapshot, some at a time; 1 when more

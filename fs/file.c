@@ -64,6 +64,15 @@ void volume_release_file(struct volume *v, uint64_t id, bool writable)
 	engine_leave(v);
 }
 
+bool volume_is_writable(struct volume *v, uint64_t id)
+{
+	engine_enter(v);
+	const struct vinode *ino = inode_peek(v, id);
+	bool writable = ino && ino->n_open_writable;
+	engine_leave(v);
+	return writable;
+}
+
 int volume_writable_ids(struct volume *v, uint64_t **ret, size_t *ret_n)
 {
 	size_t n = 0;

@@ -3,6 +3,7 @@
  *
  * Loop threads read and answer requests; n_threads of them share the session. Stopping sets the session's flag and
  * interrupts their reads with SIGUSR2, whose handler does nothing: the read returns EINTR and the loop sees the flag.
+ * A thread that had looked at the flag and was about to read misses the signal; so whoever stops asks again.
  */
 #include "fs/front_internal.h"
 
@@ -10,9 +11,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/bytes.h"
 #include "core/cleanup.h"
+
+#define STOP_AGAIN_NS 20000000
 
 static void front_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -23,9 +29,12 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 				FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS;
 
 	conn->want |= conn->capable & wanted;
-	/* Only the kernel changes files, so it need not look for changes; and locks stay its own. */
+	/*
+	 * Only the kernel changes files, so it need not look for changes; and locks stay its own. With
+	 * ATOMIC_O_TRUNC, which libfuse wants by default, nobody would ask us to truncate but open.
+	 */
 	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_FLOCK_LOCKS |
-			FUSE_CAP_POSIX_LOCKS);
+			FUSE_CAP_POSIX_LOCKS | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV);
 	f->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 	conn->max_write = FRONT_MAX_REQUEST;
 	conn->max_readahead = FRONT_MAX_REQUEST;
@@ -157,6 +166,7 @@ static void *loop(void *arg)
 	struct front *f = arg;
 	struct fuse_buf buf = {0};
 
+	f->tids[atomic_fetch_add(&f->n_tids, 1) % FRONT_THREADS_MAX] = gettid();
 	while (!fuse_session_exited(f->se)) {
 		int n = fuse_session_receive_buf(f->se, &buf);
 
@@ -171,38 +181,60 @@ static void *loop(void *arg)
 	return NULL;
 }
 
+/* Requests that nobody will answer any more end with this: a restore by this very process may be waiting for one. */
+static void unmount(struct front *f)
+{
+	if (f->mounted)
+		fuse_session_unmount(f->se);
+	f->mounted = false;
+}
+
+static void join(struct front *f, pthread_t t)
+{
+	struct timespec until;
+
+	do {
+		front_stop(f);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += STOP_AGAIN_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+	} while (pthread_timedjoin_np(t, NULL, &until) == ETIMEDOUT);
+}
+
 int front_serve(struct front *f)
 {
-	int err = 0;
+	int err = front_seek_start(f);
 
+	if (err)
+		return err;
 	for (unsigned i = 1; i < f->n_threads; i++)
 		f->started[i] = pthread_create(&f->threads[i], NULL, loop, f) == 0;
-	f->threads[0] = pthread_self();
-	f->started[0] = true;
 	loop(f);
-	front_stop(f);
 	for (unsigned i = 1; i < f->n_threads; i++)
 		if (f->started[i])
-			pthread_join(f->threads[i], NULL);
+			join(f, f->threads[i]);
 	memset(f->started, 0, sizeof(f->started));
-	fuse_session_reset(f->se);
-	return err;
+	unmount(f);
+	front_seek_stop(f);
+	return 0;
 }
 
 void front_stop(struct front *f)
 {
 	fuse_session_exit(f->se);
-	for (unsigned i = 0; i < f->n_threads; i++)
-		if (f->started[i])
-			pthread_kill(f->threads[i], SIGUSR2);
+	for (unsigned i = 0; i < FRONT_THREADS_MAX; i++)
+		if (f->tids[i])
+			syscall(SYS_tgkill, getpid(), f->tids[i], SIGUSR2);
 }
 
 void front_free(struct front *f)
 {
 	if (!f)
 		return;
-	if (f->mounted)
-		fuse_session_unmount(f->se);
+	unmount(f);
 	if (f->se)
 		fuse_session_destroy(f->se);
 	free(f->mountpoint);

@@ -22,9 +22,9 @@ struct front_config {
 };
 
 int front_new(const struct front_config *cfg, struct front **ret, struct diag *d);
-/* 0 when unmounted or stopped. */
+/* 0 when unmounted or stopped; nothing is mounted any more then. -errno when a thread could not be started. */
 int front_serve(struct front *f);
-/* From any thread or a signal handler: front_serve returns soon. */
+/* From any thread or a signal handler: front_serve returns soon, or at a later request; call again while it has not. */
 void front_stop(struct front *f);
 void front_free(struct front *f);
 /*

@@ -124,14 +124,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
-	uint64_t at;
 	(void)fi;
-	int err = off < 0 ? -ENXIO : volume_seek(front_volume(req), ino, (uint64_t)off, whence, &at);
-
-	if (err)
-		fuse_reply_err(req, -err);
-	else
-		fuse_reply_lseek(req, (off_t)at);
+	front_seek(req, ino, off, whence);
 }
 
 static void op_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_off,

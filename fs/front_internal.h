@@ -6,6 +6,8 @@
 
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
 
 #include "fs/front.h"
 
@@ -24,6 +26,16 @@ struct front {
 	unsigned n_threads;
 	pthread_t threads[FRONT_THREADS_MAX];
 	bool started[FRONT_THREADS_MAX];
+	/* Kernel ids of the loop threads; an id that has ended is harmless to signal. */
+	_Atomic pid_t tids[FRONT_THREADS_MAX];
+	atomic_uint n_tids;
+
+	pthread_mutex_t seek_lock; /* guards the two below it */
+	struct front_seek *seeks;  /* in order of arrival */
+	bool seek_stop;
+	pthread_cond_t seek_wake;
+	pthread_t seek_thread;
+	bool seek_runs;
 };
 
 static inline struct volume *front_volume(fuse_req_t req)
@@ -35,6 +47,13 @@ void front_stat(const struct volume_attr *a, struct stat *ret);
 /* Replies with an entry whose reference the engine has just given, or gives it back when nobody takes it. */
 void front_reply_entry(fuse_req_t req, const struct volume_attr *a);
 void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret);
+
+/* --- front_seek.c --- */
+/* The thread that may notify the kernel before it answers. Stopped when requests are no longer read; it answers what it has first. */
+int front_seek_start(struct front *f);
+void front_seek_stop(struct front *f);
+/* Answers the request, now or from that thread. */
+void front_seek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 
 /* Handlers, by file. */
 void front_namespace_ops(struct fuse_lowlevel_ops *ops); /* front_namespace.c */

@@ -306,9 +306,24 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* --- extended attributes --- */
 
+/* The kernel passes every name on; those of no namespace could not be restored onto another filesystem. */
+static bool namespace_known(const char *name)
+{
+	static const char *const known[] = {"user.", "trusted.", "security.", "system.posix_acl_"};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (!strncmp(name, known[i], strlen(known[i])))
+			return true;
+	return false;
+}
+
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
+	if (!namespace_known(name)) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	fuse_reply_err(req, -volume_setxattr(front_volume(req), ino, name, value, size, flags));
 }
 
@@ -335,11 +350,28 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	reply_sized(req, err, &w, size);
 }
 
+/* Other filesystems name trusted attributes to root only; the kernel leaves that to us. */
+static void drop_trusted(struct bytes_w *names)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0, n; at < names->len; at += n) {
+		n = strlen((const char *)names->buf + at) + 1;
+		if (!strncmp((const char *)names->buf + at, "trusted.", 8))
+			continue;
+		memmove(names->buf + kept, names->buf + at, n);
+		kept += n;
+	}
+	names->len = kept;
+}
+
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 	int err = volume_listxattr(front_volume(req), ino, &w);
 
+	if (err == 0 && fuse_req_ctx(req)->uid != 0)
+		drop_trusted(&w);
 	reply_sized(req, err, &w, size);
 }
 

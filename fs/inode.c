@@ -3,10 +3,12 @@
  * dirty.
  *
  *   held by              counter or flag      let go by
- *   the kernel           n_lookups            volume_forget
  *   an open file         n_open               volume_release_file
  *   a call               n_pins               inode_unpin
  *   a coming commit      on_dirty             inode_settle_dirty
+ *   the kernel           n_lookups            volume_forget; holds only what has no link left or is
+ *                                             destroyed: of others the count is enough
+ *                                             (fs/inode_refs.c)
  *
  * Whatever lets go calls inode_settle, which moves an inode without holds to the LRU, or, when it
  * has no link left, out of the store. So an unlinked file lives exactly as long as something refers
@@ -119,7 +121,9 @@ void inode_retire(struct volume *v, struct vinode *ino)
 {
 	if (!ino->on_lru)
 		lru_append(v, ino);
-	while (v->n_lru > ENGINE_LRU_MAX)
+	/* Without memory for its count it stays. */
+	while (v->n_lru > ENGINE_LRU_MAX &&
+	       inode_refs_put(&v->refs, v->lru_head->id, v->lru_head->n_lookups) == 0)
 		inode_evict(v, v->lru_head);
 }
 
@@ -188,6 +192,7 @@ void inode_cache_free(struct volume *v)
 	free(v->hash);
 	v->hash = NULL;
 	v->hash_size = 0;
+	inode_refs_free(&v->refs);
 }
 
 struct vinode *inode_peek(struct volume *v, uint64_t id)
@@ -199,7 +204,7 @@ struct vinode *inode_peek(struct volume *v, uint64_t id)
 	return NULL;
 }
 
-static void pin(struct volume *v, struct vinode *ino)
+void inode_pin(struct volume *v, struct vinode *ino)
 {
 	lru_remove(v, ino);
 	ino->n_pins++;
@@ -208,6 +213,18 @@ static void pin(struct volume *v, struct vinode *ino)
 void inode_unpin(struct volume *v, struct vinode *ino)
 {
 	ino->n_pins--;
+	inode_settle(v, ino);
+}
+
+void inode_forget(struct volume *v, uint64_t id, uint64_t n)
+{
+	struct vinode *ino = inode_peek(v, id);
+
+	if (!ino) {
+		inode_refs_drop(&v->refs, id, n);
+		return;
+	}
+	ino->n_lookups -= n < ino->n_lookups ? n : ino->n_lookups;
 	inode_settle(v, ino);
 }
 
@@ -256,7 +273,7 @@ int inode_get(struct volume *v, uint64_t id, struct vinode **ret)
 	if (ino) {
 		if (ino->destroyed)
 			return -EIO;
-		pin(v, ino);
+		inode_pin(v, ino);
 		*ret = ino;
 		return 0;
 	}
@@ -267,10 +284,12 @@ int inode_get(struct volume *v, uint64_t id, struct vinode **ret)
 	int r = load(v, ino);
 	if (r) {
 		vinode_free(ino);
-		return r;
+		/* One that the kernel refers to has gone with a destruction. */
+		return r == -ENOENT && inode_refs_get(&v->refs, id) ? -EIO : r;
 	}
+	ino->n_lookups = inode_refs_take(&v->refs, id);
 	table_add(v, ino);
-	pin(v, ino);
+	inode_pin(v, ino);
 	*ret = ino;
 	return 0;
 }
@@ -288,7 +307,7 @@ int inode_new_with_id(struct volume *v, uint64_t id, uint32_t mode, struct vinod
 	ino->attr.atime = ino->attr.mtime = ino->attr.ctime = ino->attr.btime = engine_now();
 	table_add(v, ino);
 	v->n_inodes++;
-	pin(v, ino);
+	inode_pin(v, ino);
 	inode_mark_dirty(v, ino);
 	*ret = ino;
 	return 0;

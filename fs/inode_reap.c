@@ -117,7 +117,9 @@ static void reap(struct volume *v, struct vinode *ino)
 
 void inode_settle(struct volume *v, struct vinode *ino)
 {
-	if (ino->n_pins || ino->n_open || ino->n_lookups)
+	if (ino->n_pins || ino->n_open)
+		return;
+	if (ino->n_lookups && (ino->destroyed || ino->orphan))
 		return;
 	if (ino->destroyed)
 		inode_evict(v, ino);
@@ -249,6 +251,12 @@ int inode_unlink_dead(struct volume *v)
 	struct dead_list l = {.oldest_snap = oldest_snapshot(v)};
 	struct rstore_root root;
 
+	/* What dies while a snapshot is open waits for it, so it is no use looking again. */
+	if (l.oldest_snap == v->dead_held_by) {
+		v->dead_waiting = false;
+		return 0;
+	}
+	v->dead_held_by = 0;
 	rstore_root_get(v->rs, &root);
 	l.durable = root.txn;
 	int r = rstore_scan(v->rs, &from, &to, collect_dead, &l);
@@ -264,5 +272,7 @@ int inode_unlink_dead(struct volume *v)
 		if (r)
 			return r;
 	}
+	if (l.n < DEAD_BATCH && !l.young && l.oldest_snap != UINT64_MAX)
+		v->dead_held_by = l.oldest_snap;
 	return l.n == DEAD_BATCH;
 }

@@ -67,7 +67,8 @@ static bool consistent(const struct inode_record *r)
 		       r->n_slots == 0 && r->n_mapped == 0;
 	case S_IFLNK:
 		return !r->in_blocks && r->inline_len > 0 && r->inline_len == r->attr.size &&
-		       r->inline_len <= SYMLINK_MAX_LEN;
+		       r->inline_len <= SYMLINK_MAX_LEN &&
+		       !memchr(r->inline_data, 0, r->inline_len);
 	case S_IFDIR:
 	case S_IFIFO:
 	case S_IFSOCK:

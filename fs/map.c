@@ -144,9 +144,10 @@ static void decode_sessions(struct bytes_r *r, struct sessions *t)
 static void decode_run(struct bytes_r *r, const struct sessions *t, unsigned *io_used,
 		       struct map_entry *e, unsigned n)
 {
-	struct map_entry first = {.slot = bytes_r_varint(r), .birth = bytes_r_varint(r)};
-	unsigned session = bytes_r_u8(r);
+	struct map_entry first = {.slot = bytes_r_varint(r)};
 
+	first.birth = bytes_r_varint(r);
+	unsigned session = bytes_r_u8(r);
 	first.counter = bytes_r_varint(r);
 	if (r->err || !run_in_bounds(&first, n) || session >= t->n || session > *io_used) {
 		bytes_r_fail(r);

@@ -121,11 +121,7 @@ int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct vo
 void volume_forget(struct volume *v, uint64_t id, uint64_t n)
 {
 	engine_enter(v);
-	struct vinode *ino = inode_peek(v, id);
-	if (ino) {
-		ino->n_lookups -= n < ino->n_lookups ? n : ino->n_lookups;
-		inode_settle(v, ino);
-	}
+	inode_forget(v, id, n);
 	engine_leave(v);
 }
 

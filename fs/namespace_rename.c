@@ -136,6 +136,9 @@ static int exchange(struct volume *v, struct end *a, struct end *b)
 {
 	int r = dir_remove(v, a->dir, &a->d, false);
 
+	/* Each takes the place of content that is durable. */
+	a->ino->publish_first |= data_dirty(a->ino);
+	b->ino->publish_first |= data_dirty(b->ino);
 	if (r == 0)
 		r = dir_remove(v, b->dir, &b->d, false);
 	if (r == 0)

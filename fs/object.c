@@ -23,8 +23,6 @@
 
 #define OPEN_MAX 256u
 #define BUCKETS 256u
-/* From this many dirty descriptors on, one syncfs is cheaper than a flush for each. */
-#define SYNCFS_MIN 32u
 
 struct object_fd {
 	uint64_t id, segment;
@@ -186,9 +184,10 @@ static int dir_sync(struct volume *v, struct object_cache *c, uint64_t id)
 		return 0;
 	object_dir(id, path);
 	CLEANUP_FD int fd = openat(v->objects_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
+	/* One that was never made has no entries to lose. */
+	if (fd < 0 && errno != ENOENT)
 		return -errno;
-	int r = durable_sync_dir(fd);
+	int r = fd < 0 ? 0 : durable_sync_dir(fd);
 	if (r == 0)
 		c->dirs[i] = c->dirs[--c->n_dirs];
 	return r;
@@ -224,8 +223,6 @@ static int sync_one(struct volume *v, struct object_cache *c, uint64_t id)
 {
 	int r = 0;
 
-	if (c->n_dirty >= SYNCFS_MIN)
-		sync_all(v, c);
 	for (struct object_fd *e = c->lru_head; e; e = e->lru_next) {
 		if (e->id != id)
 			continue;
@@ -246,6 +243,25 @@ int object_sync(struct volume *v, uint64_t id)
 	int r = sync_one(v, c, id);
 	pthread_mutex_unlock(&c->lock);
 	return r;
+}
+
+void object_sync_many(struct volume *v)
+{
+	struct object_cache *c = v->objects;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->n_dirty >= OBJECT_SYNCFS_MIN)
+		sync_all(v, c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void object_write_back_all(struct volume *v)
+{
+	/* Opened anew: what this descriptor is told is still told to the one that counts. */
+	CLEANUP_FD int fd = openat(v->objects_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)syncfs(fd);
 }
 
 int object_note_dir(struct volume *v, uint64_t id)

@@ -25,18 +25,21 @@ int object_unlink(struct volume *v, uint64_t id)
 {
 	char path[OBJECT_NAME_LEN];
 	unsigned n_missing = 0;
+	bool unlinked = false;
 
 	object_drop(v, id);
 	for (uint64_t segment = 0; n_missing < 2; segment++) {
 		object_path(id, segment, path);
-		if (unlinkat(v->objects_fd, path, 0) == 0)
+		if (unlinkat(v->objects_fd, path, 0) == 0) {
 			n_missing = 0;
-		else if (errno == ENOENT)
+			unlinked = true;
+		} else if (errno == ENOENT) {
 			n_missing++;
-		else
+		} else {
 			return -errno;
+		}
 	}
-	return object_note_dir(v, id);
+	return unlinked ? object_note_dir(v, id) : 0;
 }
 
 /* One pass of random bytes over [off, end). */

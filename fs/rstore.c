@@ -9,9 +9,6 @@
 #include "core/durable.h"
 #include "fs/rstore_internal.h"
 
-/* Far above what any process could have tried to commit without success. */
-#define TXN_GAP ((uint64_t)1 << 20)
-
 int rstore_key_cmp(const struct rstore_key *a, const struct rstore_key *b)
 {
 	unsigned min = a->len < b->len ? a->len : b->len;
@@ -131,7 +128,7 @@ int rstore_create(const struct rstore_config *cfg, struct diag *d)
 		return diag_fail_errno(d, r, "%s", cfg->store);
 	r = rstore_db_create(rs, path);
 	if (!r)
-		r = rstore_commit_first(rs);
+		r = rstore_commit_first(rs, cfg->first_txn ? cfg->first_txn : 1);
 	if (!r)
 		r = rstore_db_checkpoint(rs, true);
 	if (!r)
@@ -182,6 +179,10 @@ int rstore_open(const struct rstore_config *cfg, const struct rstore_root *ancho
 	r = rstore_new(cfg, &rs);
 	if (!r)
 		r = rstore_db_open(rs, path);
+	/* SQLite made the WAL just now. It syncs the folder for it, but does not look whether that
+	 * succeeds; without its entry all that is committed from here on would go with the power. */
+	if (!r)
+		r = sync_folder(cfg->store);
 	if (!r)
 		r = rstore_head_load(rs);
 	if (r)
@@ -192,7 +193,7 @@ int rstore_open(const struct rstore_config *cfg, const struct rstore_root *ancho
 	r = rstore_node_load(rs, &rs->head.root, &root);
 	if (r)
 		return open_failed(r, path, d);
-	rs->next_txn = rs->durable.txn + TXN_GAP;
+	rs->next_txn = rs->durable.txn + RSTORE_TXN_GAP;
 	*ret = STEAL_PTR(rs);
 	return 0;
 }

@@ -58,12 +58,18 @@ struct rstore_config {
 	rstore_key_of_fn key_of;
 	void *arg;
 	size_t cache_bytes; /* of decoded nodes; 0 = 64 MiB */
+	/* rstore_create: number of the first transaction; 0 = 1. Above all that an earlier store under
+	 * the same keys may have used, so that no record of its can be put in the place of one here. */
+	uint64_t first_txn;
 };
 
 struct rstore_root {
 	uint64_t txn;
 	uint8_t tag[16]; /* first 16 bytes of BLAKE2b over the sealed commit record */
 };
+
+/* What transaction numbers skip at every opening: more than any process tries between two anchors. */
+#define RSTORE_TXN_GAP ((uint64_t)1 << 20)
 
 /* Makes an empty meta.db. -EEXIST. */
 int rstore_create(const struct rstore_config *cfg, struct diag *d);
@@ -98,7 +104,7 @@ int rstore_scan(struct rstore *rs, const struct rstore_key *from, const struct r
 		rstore_scan_fn fn, void *arg);
 /* True when something is pending. */
 bool rstore_dirty(const struct rstore *rs);
-/* Bytes of pending values, for limits. */
+/* Bytes that pending records take in memory, for limits; 0 when nothing is pending. */
 size_t rstore_pending_bytes(const struct rstore *rs);
 
 /* The number the next commit attempt will carry. */

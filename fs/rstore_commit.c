@@ -240,12 +240,12 @@ int rstore_commit(struct rstore *rs, struct rstore_root *ret)
 	return r;
 }
 
-int rstore_commit_first(struct rstore *rs)
+int rstore_commit_first(struct rstore *rs, uint64_t txn)
 {
 	struct tree_node *root;
 	int r;
 
-	rs->next_txn = 1;
+	rs->next_txn = txn;
 	rs->head = (struct head){.next_row = 1, .next_node = 1, .next_snap = 1};
 	r = rstore_node_new(rs, 0, &root);
 	if (r)

@@ -89,7 +89,7 @@ struct pending_item {
 };
 struct pending {
 	struct pending_item *head[PENDING_HEIGHT];
-	size_t n, bytes;
+	size_t n, bytes; /* of items and values */
 	uint64_t rng;
 };
 
@@ -244,8 +244,8 @@ int rstore_record_open(struct rstore *rs, const struct rstore_key *key, const st
 void rstore_value_free(struct bytes_w *w);
 
 /* --- rstore_commit.c --- */
-/* Writes the first commit record and an empty root. */
-int rstore_commit_first(struct rstore *rs);
+/* Writes the first commit record, of transaction txn, and an empty root. */
+int rstore_commit_first(struct rstore *rs, uint64_t txn);
 /* Reads the commit record into rs->durable and rs->root. -EBADMSG */
 int rstore_head_load(struct rstore *rs);
 /* Commits even when nothing is pending: what changed in rs->head becomes durable, or is undone. */

@@ -74,6 +74,8 @@ struct pending_item *rstore_pending_at(struct pending *p, const struct rstore_ke
 		*links[level] = it;
 	}
 	p->n++;
+	/* Deletions take memory, too. */
+	p->bytes += sizeof(*it) + height * sizeof(it->next[0]);
 	return it;
 }
 
@@ -108,5 +110,5 @@ void rstore_pending_clear(struct pending *p)
 		free(it);
 	}
 	memset(p->head, 0, sizeof(p->head));
-	p->n = 0;
+	p->n = p->bytes = 0;
 }

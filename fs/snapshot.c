@@ -4,13 +4,14 @@
  * The record store keeps the snapshot itself; beside it stands a record of facts (counters, key 50
  * 1 ID) that the resuming backup needs. It is put after the snapshot exists and deleted before the
  * snapshot goes, so a crash in between leaves a snapshot without facts, which nobody can find; the
- * next opening closes such ones first.
+ * next opening closes such ones first. When the medium is nearly full all are closed: a backup can
+ * be begun again, a writer would be refused.
  */
 #include <errno.h>
 #include <time.h>
 
 #include "core/bytes.h"
-#include "fs/engine.h"
+#include "fs/engine_internal.h"
 
 #define COUNTER_SNAPSHOT 1
 #define FACTS_LEN 40
@@ -88,7 +89,7 @@ static int open_locked(struct volume *v, struct volume_snapshot *ret)
 	s.time = time(NULL);
 	r = rstore_snap_open(v->rs, &s.snap);
 	if (r)
-		return r;
+		return engine_fault(v, r, 0, "snapshot", 0);
 	r = facts_put(v, &s);
 	if (r == 0)
 		r = engine_commit_records(v);
@@ -129,9 +130,30 @@ int volume_snapshot_close(struct volume *v, const struct volume_snapshot *s)
 	if (r == 0)
 		r = engine_commit_records(v);
 	if (r == 0)
-		r = rstore_snap_close(v->rs, s->snap.id);
+		r = engine_fault(v, rstore_snap_close(v->rs, s->snap.id), 0, "snapshot", 0);
 	v->dead_waiting = true; /* objects that only the snapshot needed */
 	engine_leave(v);
+	return r;
+}
+
+int snapshot_drop_all(struct volume *v)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	size_t n = rstore_snap_list(v->rs, list);
+	int r = 0;
+
+	if (!n)
+		return 0;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct rstore_key key = facts_key(list[i].id);
+
+		r = rstore_del(v->rs, &key);
+	}
+	if (r == 0)
+		r = engine_commit_records(v);
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = engine_fault(v, rstore_snap_close(v->rs, list[i].id), 0, "snapshot", 0);
+	v->dead_waiting = true;
 	return r;
 }
 

@@ -279,6 +279,18 @@ int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint
 	return r;
 }
 
+static bool snapshot_is_open(struct volume *v, const struct volume_snapshot *s)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	size_t n = rstore_snap_list(v->rs, list);
+
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].id == s->snap.id && list[i].txn == s->snap.txn)
+			return true;
+	}
+	return false;
+}
+
 int volume_snapshot_read(struct volume *v, const struct volume_snapshot *s, uint64_t id,
 			 uint64_t group, const struct map_group *g, unsigned first, unsigned n,
 			 void *buf)
@@ -295,7 +307,11 @@ int volume_snapshot_read(struct volume *v, const struct volume_snapshot *s, uint
 	if (r == 0 || r == -EKEYREVOKED) /* destroyed meanwhile: the caller leaves it out */
 		return r;
 	engine_enter(v);
-	r = engine_fault(v, r, id, "block", (group * MAP_GROUP + first) * MAP_BLOCK);
+	/* One that was closed meanwhile keeps no slots: what stands there now is no damage. */
+	if (snapshot_is_open(v, s))
+		r = engine_fault(v, r, id, "block", (group * MAP_GROUP + first) * MAP_BLOCK);
+	else
+		r = -ESTALE;
 	engine_leave(v);
 	return r;
 }

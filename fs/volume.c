@@ -258,6 +258,11 @@ int volume_create(const struct volume_config *cfg, uint32_t uid, uint32_t gid, s
 	if (r)
 		return r;
 	struct rstore_config rc = record_config(v, cfg);
+	struct keyring_fresh fresh;
+	keyring_fresh_get(v->kr, &fresh);
+	/* Keys that were recovered have served another store, which went on after its last anchor. */
+	if (fresh.txn)
+		rc.first_txn = fresh.txn + RSTORE_TXN_GAP;
 	r = rstore_create(&rc, d);
 	if (r == 0)
 		r = rstore_open(&rc, NULL, &v->rs, d);

@@ -179,6 +179,8 @@ struct volume_stat {
 	char why_read_only[160];
 };
 void volume_stat(struct volume *v, struct volume_stat *ret);
+/* Whether a handle that may write to it is open. */
+bool volume_is_writable(struct volume *v, uint64_t id);
 /* Ids with a writable handle: their kernel caches are flushed before a snapshot. Caller frees. */
 int volume_writable_ids(struct volume *v, uint64_t **ret, size_t *ret_n);
 
@@ -191,7 +193,8 @@ struct volume_snapshot {
 	uint64_t timeline;  /* random number of this history; changes when history forks */
 	int64_t time;       /* unix seconds */
 };
-/* Publishes everything, commits, opens. */
+/* Publishes everything, commits, opens. The engine closes it by itself when the medium is nearly
+ * full; whatever is asked of it then is -ESTALE. */
 int volume_snapshot_open(struct volume *v, struct volume_snapshot *ret);
 int volume_snapshot_close(struct volume *v, const struct volume_snapshot *s);
 /* One that an earlier run left open (resume), by rstore id. -ENOENT */

@@ -1,6 +1,7 @@
 /*
  * Commits: how what is in memory becomes durable.
  *
+ *   0. write ahead a commit of everything first writes back what there is, before its turn
  *   1. choose      whose data goes along: all; or the file asked for, those whose fsync waits,
  *                  and heirs of renamed-over files. Each is pinned
  *   2. head start  their objects are written back without the engine lock, so that step 3
@@ -91,6 +92,22 @@ static void committed(struct volume *v, const struct rstore_root *root)
 	}
 }
 
+/* What can never succeed, however often it is tried, stops writers at once: they would be told that
+ * all is well until the volume is closed. */
+static void commit_failed(struct volume *v, int err)
+{
+	const char *why = NULL;
+
+	if (err == -EROFS)
+		why = "the record store's log could not be synced";
+	else if (err == -EBADMSG || err == -EUCLEAN)
+		why = "a damaged node of the record tree stands in the way of commits";
+	if (!why)
+		return;
+	v->failed = true;
+	engine_read_only(v, why);
+}
+
 int engine_commit_records(struct volume *v)
 {
 	struct rstore_root root;
@@ -108,15 +125,13 @@ int engine_commit_records(struct volume *v)
 		return 0;
 	}
 	r = rstore_commit(v->rs, &root);
-	if (r == -ENOSPC && reserve_release(v))
+	if ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
 		r = rstore_commit(v->rs, &root);
-	if (r == -EROFS) {
-		v->failed = true;
-		engine_read_only(v, "the record store's log could not be synced");
-	}
 	if (r == 0)
 		committed(v, &root);
-	return r;
+	else
+		commit_failed(v, r);
+	return engine_fault(v, r, 0, "commit", 0);
 }
 
 /* ---- whole commits ---- */
@@ -172,6 +187,12 @@ static void head_start(struct volume *v, const struct chosen *c, bool flush)
 	int fds[HEAD_START_FDS];
 	size_t i = 0;
 
+	if (flush && c->n >= OBJECT_SYNCFS_MIN) {
+		pthread_mutex_unlock(&v->lock);
+		object_write_back_all(v);
+		pthread_mutex_lock(&v->lock);
+		return;
+	}
 	while (i < c->n) {
 		size_t n = 0;
 
@@ -233,6 +254,8 @@ static int run(struct volume *v, struct vinode *only)
 	if (r)
 		return r;
 	head_start(v, &c, !only);
+	if (!only)
+		object_sync_many(v);
 	r = publish_chosen(v, &c, only, seq);
 	int r2 = engine_commit_records(v);
 	let_go(v, &c, r2 == 0);
@@ -252,6 +275,30 @@ static bool covered(const struct volume *v, const struct vinode *only, uint64_t 
 	return v->full_done > arrived || (only && only->commit_seq > arrived);
 }
 
+/*
+ * A commit of everything may have gigabytes to write back. That is done before it takes its turn:
+ * whoever waits for one file waits for the rest only.
+ */
+static void write_ahead(struct volume *v)
+{
+	struct chosen c = {0};
+
+	for (struct vinode *ino = v->dirty_head; ino; ino = ino->dirty_next)
+		c.n += !ino->destroyed && data_dirty(ino);
+	c.v = v->read_only || !c.n ? NULL : calloc(c.n, sizeof(struct vinode *));
+	c.n = 0;
+	for (struct vinode *ino = c.v ? v->dirty_head : NULL; ino; ino = ino->dirty_next) {
+		if (ino->destroyed || !data_dirty(ino))
+			continue;
+		ino->n_pins++;
+		c.v[c.n++] = ino;
+	}
+	head_start(v, &c, true);
+	for (size_t i = 0; i < c.n; i++)
+		inode_unpin(v, c.v[i]);
+	free(c.v);
+}
+
 int engine_commit(struct volume *v, struct vinode *only)
 {
 	keyring_use_begin(v->kr);
@@ -259,6 +306,8 @@ int engine_commit(struct volume *v, struct vinode *only)
 	uint64_t arrived = v->commits_begun;
 	if (only)
 		only->sync_wanted = true;
+	else
+		write_ahead(v);
 	pthread_mutex_unlock(&v->lock);
 
 	pthread_mutex_lock(&v->commit_lock);

@@ -40,8 +40,13 @@ void committer_chores(struct volume *v)
 	engine_enter(v);
 	bool orphans = v->orphans_waiting;
 	bool dead = v->dead_waiting;
-	if (!v->read_only)
+	if (!v->read_only) {
 		reserve_fill(v);
+		/* A failure leaves them open: the next round tries again. */
+		if (v->starved || reserve_low(v))
+			(void)snapshot_drop_all(v);
+		dead = v->dead_waiting;
+	}
 	engine_leave(v);
 	if (dead)
 		unlink_dead(v);

@@ -18,6 +18,9 @@
 #define RESERVE_LEN ((off_t)16 << 20)
 /* Made again only with this much beside it: the two must not chase each other. */
 #define RESERVE_SPARE ((uint64_t)32 << 20)
+/* Nearly full: less than this part of the medium is free, and less than this much. */
+#define LOW_PART 16u
+#define LOW_LEN ((uint64_t)128 << 20)
 
 static bool in_place(struct volume *v)
 {
@@ -53,6 +56,17 @@ void reserve_fill(struct volume *v)
 	v->starved = !in_place(v) && make_reserve(v) != 0;
 }
 
+bool reserve_low(struct volume *v)
+{
+	struct statvfs st;
+
+	if (fstatvfs(v->store_fd, &st))
+		return false;
+	uint64_t total = (uint64_t)st.f_blocks * st.f_frsize;
+	uint64_t low = total / LOW_PART < LOW_LEN ? total / LOW_PART : LOW_LEN;
+	return (uint64_t)st.f_bavail * st.f_frsize < low;
+}
+
 bool reserve_release(struct volume *v)
 {
 	bool had = in_place(v);
@@ -66,5 +80,7 @@ int engine_room(struct volume *v)
 {
 	int r = engine_writable(v);
 
+	if (r == 0 && rstore_pending_bytes(v->rs) > ENGINE_PENDING_LIMIT)
+		r = -EIO;
 	return r ? r : v->starved ? -ENOSPC : 0;
 }

@@ -1,7 +1,8 @@
 /*
  * Building and checking a certificate of destruction (docs/format.md "Certificate").
  *
- * Everything in it is either from the order and its approvals, which carry signatures of their own, or what this run saw.
+ * Everything in it is either from the order and its approvals, which carry signatures of their own,
+ * or what this run saw.
  */
 #include "shred/certificate.h"
 
@@ -107,8 +108,8 @@ static void put_order(struct bytes_w *w, const struct building *b)
 	note_put(w, "backups", o->backups_kept ? "kept" : "destroyed");
 }
 
-static void put_people(struct bytes_w *w, const struct building *b, const struct order_statement *st,
-		       size_t n)
+static void put_people(struct bytes_w *w, const struct building *b,
+		       const struct order_statement *st, size_t n)
 {
 	const struct charter_member *m = charter_find_key(b->charter, b->o->requester_pk);
 	char when[NOTE_TIME_LEN + 1];
@@ -133,10 +134,12 @@ static void put_method(struct bytes_w *w, const struct building *b)
 	note_put_time(w, "began", b->began);
 	note_put_time(w, "completed", (int64_t)time(NULL));
 	note_put(w, "method",
-		 "NIST SP 800-88 Rev. 1: Purge, cryptographic erase (keys of the ids punctured, tree key "
+		 "NIST SP 800-88 Rev. 1: Purge, cryptographic erase (keys of the ids punctured, "
+		 "tree key "
 		 "replaced)");
 	if (b->overwriting)
-		note_put(w, "method", "NIST SP 800-88 Rev. 1: Clear, live objects overwritten, 1 pass");
+		note_put(w, "method",
+			 "NIST SP 800-88 Rev. 1: Clear, live objects overwritten, 1 pass");
 	note_put(w, "tool", "coffer " COFFER_VERSION);
 	snprintf(place, sizeof(place), "store: %s", b->medium);
 	put_place(w, "medium", place);
@@ -208,36 +211,48 @@ static const struct limit {
 	const char *zh, *en;
 } limits[] = {
     {ALWAYS,
-     "销毁依赖密钥穿刺：凡持有完成之前的树密钥副本（锚点镜像、未更新的托管、挂载主机的内存或交换区）者，仍可"
+     "销毁依赖密钥穿刺：凡持有完成之前的树密钥副本（锚点镜像、未更新的托管、挂载主机的内存或交换区"
+     "）者，仍可"
      "打开同期的旧密文。",
-     "Destruction rests on the puncture of keys: whoever holds a copy of the tree key from before completion (an image of "
-     "the anchor, an escrow not rewritten, memory or swap of the mounting host) can still open ciphertext of that age."},
-    {ALWAYS,
-     "完成之前已导出为明文、打印或由应用程序另存于本卷之外的数据不在本证书范围内。",
-     "Data that was exported in the clear, printed, or stored outside of this volume by programs before completion is not "
+     "Destruction rests on the puncture of keys: whoever holds a copy of the tree key from before "
+     "completion (an image of "
+     "the anchor, an escrow not rewritten, memory or swap of the mounting host) can still open "
+     "ciphertext of that age."},
+    {ALWAYS, "完成之前已导出为明文、打印或由应用程序另存于本卷之外的数据不在本证书范围内。",
+     "Data that was exported in the clear, printed, or stored outside of this volume by programs "
+     "before completion is not "
      "covered."},
+    {ALWAYS, "密文的数量、长度、时间和编号，以及本单中的说明文字，继续可见。",
+     "Counts, padded sizes, times and ids of ciphertext, and the words of this form, stay "
+     "visible."},
     {ALWAYS,
-     "密文的数量、长度、时间和编号，以及本单中的说明文字，继续可见。",
-     "Counts, padded sizes, times and ids of ciphertext, and the words of this form, stay visible."},
-    {ALWAYS,
-     "锚点和托管是就地覆写的；闪存、写时复制、快照、网络或虚拟磁盘可能保留旧字节，请按介质一栏判断，必要时销毁介质。",
-     "Anchor and escrows are overwritten in place; flash, copy-on-write, snapshots, network and virtual disks may keep old "
+     "锚点和托管是就地覆写的；闪存、写时复制、快照、网络或虚拟磁盘可能保留旧字节，请按介质一栏判断"
+     "，必要时销毁介质。",
+     "Anchor and escrows are overwritten in place; flash, copy-on-write, snapshots, network and "
+     "virtual disks may keep old "
      "bytes: judge by the media named here and destroy the medium where it matters."},
     {OVERWRITING, "在线密文已覆写一遍；设备重映射的扇区不可达。",
-     "Live ciphertext was overwritten once; sectors that the device has remapped are out of reach."},
-    {NO_OVERWRITING, "存储介质上的覆写不能到达旧字节，因此未作覆写；旧密文可能残留，但无密钥可打开。",
-     "Overwriting does not reach the old bytes on the store's medium, so none was done; old ciphertext may remain, without "
+     "Live ciphertext was overwritten once; sectors that the device has remapped are out of "
+     "reach."},
+    {NO_OVERWRITING,
+     "存储介质上的覆写不能到达旧字节，因此未作覆写；旧密文可能残留，但无密钥可打开。",
+     "Overwriting does not reach the old bytes on the store's medium, so none was done; old "
+     "ciphertext may remain, without "
      "a key that opens it."},
     {KEPT, "按申请保留备份：备份中的副本仍可恢复，本证书只证明在线数据已销毁。",
-     "Backups are kept as requested: what they hold can still be restored; this certificate covers the live data only."},
+     "Backups are kept as requested: what they hold can still be restored; this certificate covers "
+     "the live data only."},
     {PENDING, "有密钥托管尚未确认改写：在其改写之前，持有该托管及恢复密钥者仍可打开旧密文。",
-     "Escrows have not confirmed: until they are rewritten, whoever holds one and the recovery secret can open old "
+     "Escrows have not confirmed: until they are rewritten, whoever holds one and the recovery "
+     "secret can open old "
      "ciphertext."},
     {UNREAD, "有备份集的清单或索引无法读取，未逐条核验；其记录使用同样已穿刺的密钥。",
-     "Sets whose manifest or index does not read were not tried record by record; their records need the same punctured "
+     "Sets whose manifest or index does not read were not tried record by record; their records "
+     "need the same punctured "
      "keys."},
     {NO_REPOSITORY, "没有可通告的备份库：从早于本次销毁的托管恢复时，须再次执行本单。",
-     "No repository was there to announce to: a recovery from an escrow older than this destruction must execute the "
+     "No repository was there to announce to: a recovery from an escrow older than this "
+     "destruction must execute the "
      "order again."},
 };
 
@@ -323,11 +338,16 @@ static int gather(struct building *b, const char *checkpoint, struct diag *d)
 	return r;
 }
 
-int certificate_build(const struct shred_context *ctx, const struct order *o, const struct inventory *inv,
-		      const struct shred_verdict *verdict, const struct shred_result *result,
-		      const char *checkpoint, char **ret_text, struct diag *d)
+int certificate_build(const struct shred_context *ctx, const struct order *o,
+		      const struct inventory *inv, const struct shred_verdict *verdict,
+		      const struct shred_result *result, const char *checkpoint, char **ret_text,
+		      struct diag *d)
 {
-	struct building b = {.ctx = ctx, .o = o, .inv = inv, .verdict = verdict, .result = result,
+	struct building b = {.ctx = ctx,
+			     .o = o,
+			     .inv = inv,
+			     .verdict = verdict,
+			     .result = result,
 			     .kr = volume_keyring(ctx->volume)};
 	CLEANUP_FREE struct order_statement *st = calloc(ORDER_STATEMENTS_MAX, sizeof(*st));
 	CLEANUP_FREE char *text = NULL;

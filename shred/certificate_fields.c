@@ -1,4 +1,5 @@
-/* The fields of a certificate of destruction: one table for who writes, who checks and who shows. */
+/* The fields of a certificate of destruction: one table for who writes, who checks and who shows.
+ */
 #include "shred/certificate_internal.h"
 
 #include <errno.h>
@@ -30,14 +31,16 @@ const struct certificate_field certificate_fields[] = {
     {"ranges", FIELD_ONCE, "编号区间数", "Ranges of ids", NULL, NULL},
     {"ranges-digest", FIELD_ONCE, "编号区间摘要", "Digest of the ranges", NULL, NULL},
     {"bytes", FIELD_ONCE, "在线数据字节数", "Bytes of live data", NULL, NULL},
-    {"bytes-overwritten", FIELD_ONCE, "覆写字节数（至少）", "Bytes overwritten (at least)", NULL, NULL},
+    {"bytes-overwritten", FIELD_ONCE, "覆写字节数（至少）", "Bytes overwritten (at least)", NULL,
+     NULL},
     {"generation", FIELD_ONCE, "密钥代次", "Key generation", NULL, NULL},
     {"live-open", FIELD_ONCE, "仍可打开的在线对象", "Live ids that still open", "核验结果",
      "Verification"},
     {"set-records", FIELD_ONCE, "备份中已检查的记录", "Records in sets, tried", NULL, NULL},
     {"set-open", FIELD_ONCE, "备份中仍可打开的", "Of them, that still open", NULL, NULL},
     {"sets", FIELD_ONCE, "已检查的备份集", "Sets looked at", NULL, NULL},
-    {"sets-unread", FIELD_ONCE, "无法读取索引的备份集", "Sets whose index did not read", NULL, NULL},
+    {"sets-unread", FIELD_ONCE, "无法读取索引的备份集", "Sets whose index did not read", NULL,
+     NULL},
     {"raw-samples", FIELD_ONCE, "存储中已查找的密文文件", "Object files looked for", NULL, NULL},
     {"raw-open", FIELD_ONCE, "其中仍存在的", "Of them, still there", NULL, NULL},
     {"escrows-pending", FIELD_ONCE, "未确认的密钥托管", "Escrows not confirmed", "密钥托管与备份库",

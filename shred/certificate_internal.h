@@ -1,4 +1,5 @@
-/* Shared by shred/certificate*.c: the fields of a certificate, in their order, with what people read. */
+/* Shared by shred/certificate*.c: the fields of a certificate, in their order, with what people
+ * read. */
 #ifndef COFFER_SHRED_CERTIFICATE_INTERNAL_H
 #define COFFER_SHRED_CERTIFICATE_INTERNAL_H
 
@@ -21,7 +22,8 @@ struct certificate_field {
 extern const struct certificate_field certificate_fields[];
 extern const size_t certificate_n_fields;
 
-/* Type, version, every field of the table in its order and nothing else. -EUCLEAN, -EPROTONOSUPPORT. */
+/* Type, version, every field of the table in its order and nothing else. -EUCLEAN,
+ * -EPROTONOSUPPORT. */
 int certificate_parse(const char *text, struct note *ret);
 
 #endif

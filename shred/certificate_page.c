@@ -1,4 +1,5 @@
-/* A certificate for people: plain text for a terminal, and one HTML page that prints on A4. Both show every field, in order. */
+/* A certificate for people: plain text for a terminal, and one HTML page that prints on A4. Both
+ * show every field, in order. */
 #include "shred/certificate.h"
 
 #include <errno.h>
@@ -75,7 +76,8 @@ int certificate_text(const char *note, char **ret, struct diag *d)
 
 static const char style[] =
     "@page{size:A4;margin:18mm}"
-    "body{font-family:'Noto Serif CJK SC','Source Han Serif SC',SimSun,serif;font-size:10pt;color:#000;"
+    "body{font-family:'Noto Serif CJK SC','Source Han Serif "
+    "SC',SimSun,serif;font-size:10pt;color:#000;"
     "max-width:174mm;margin:0 auto}"
     "h1{font-size:16pt;text-align:center;margin:0 0 2mm}"
     "h2{font-size:11pt;margin:4mm 0 1mm;border-bottom:0.3mm solid #000}"
@@ -85,7 +87,8 @@ static const char style[] =
     "overflow-wrap:anywhere}"
     "th{width:34%;font-weight:normal;background:#f2f2f2}"
     "tr{page-break-inside:avoid}"
-    "pre{font-size:6.5pt;white-space:pre-wrap;overflow-wrap:anywhere;border:0.2mm solid #666;padding:2mm}"
+    "pre{font-size:6.5pt;white-space:pre-wrap;overflow-wrap:anywhere;border:0.2mm solid "
+    "#666;padding:2mm}"
     "div.hand{display:flex;justify-content:space-between;margin-top:10mm}";
 
 static void put_escaped(struct bytes_w *w, const char *s)
@@ -129,12 +132,13 @@ static void put_rows(struct bytes_w *w, const struct note *n)
 
 		if (f->section_en) {
 			put(w, open ? "</table>\n" : "");
-			put_fmt(w, "<h2>%s <span lang=\"en\">%s</span></h2>\n<table>\n", f->section_zh,
-				f->section_en);
+			put_fmt(w, "<h2>%s <span lang=\"en\">%s</span></h2>\n<table>\n",
+				f->section_zh, f->section_en);
 			open = true;
 		}
 		for (size_t k = 0; note_get_nth(n, f->key, k); k++) {
-			put_fmt(w, "<tr><th>%s<br><span lang=\"en\">%s</span></th><td>", f->zh, f->en);
+			put_fmt(w, "<tr><th>%s<br><span lang=\"en\">%s</span></th><td>", f->zh,
+				f->en);
 			put_escaped(w, note_get_nth(n, f->key, k));
 			put(w, "</td></tr>\n");
 		}
@@ -142,7 +146,8 @@ static void put_rows(struct bytes_w *w, const struct note *n)
 	put(w, "</table>\n");
 }
 
-/* The note itself is part of the page: who has the paper can type it in, who has the file can check it. */
+/* The note itself is part of the page: who has the paper can type it in, who has the file can check
+ * it. */
 static void put_note(struct bytes_w *w, const char *note)
 {
 	put(w, "<h2>签名原文 <span lang=\"en\">Signed note</span></h2>\n<pre>");

@@ -1,17 +1,17 @@
 /*
  * Executing an order: loads what is known, then one step after the other (execute.h).
  *
- * Each step does its work, tells progress, and only then stands in the journal; each can be done again. From "begin" on an execution
- * reads the inventory as the order signed it, never the volume.
+ * Each step does its work, tells progress, and only then stands in the journal; each can be done
+ * again. From "begin" on an execution reads the inventory as the order signed it, never the volume.
  *
  *   journal has         a crash leaves                                   the next run
  *   nothing             maybe a trail record of a beginning              checks everything anew
  *   begin               maybe announcements                              announces again
- *   announced           maybe the puncture                               punctures (what is gone is no error)
- *   punctured           live records and objects, unreadable             erases what is left
- *   erased, rehashed    old lookup ids                                   punctures them
- *   verified            a certificate, or none                           certifies
- *   certified           escrows that did not confirm                     asks them, certifies anew
+ *   announced           maybe the puncture                               punctures (what is gone is
+ * no error) punctured           live records and objects, unreadable             erases what is
+ * left erased, rehashed    old lookup ids                                   punctures them verified
+ * a certificate, or none                           certifies certified           escrows that did
+ * not confirm                     asks them, certifies anew
  */
 #include "shred/execute.h"
 
@@ -95,14 +95,33 @@ static int load(struct execution *x, const char *number, struct diag *d)
 	return r ? diag_fail_errno(d, r, "order %s", number) : load_journal(x, d);
 }
 
+/* An order or inventory that is not what was signed is worth a record; a number that leads nowhere
+ * is not. */
+static int load_or_refuse(struct execution *x, const char *number, struct diag *d)
+{
+	struct diag why = {0};
+	struct order named = {0};
+	int r = load(x, number, &why);
+
+	if (r == 0)
+		return 0;
+	if (why.id != DIAG_NOT_FOUND) {
+		snprintf(named.number, sizeof(named.number), "%s", number);
+		execution_record_refusal(x->ctx, &named, &why);
+	}
+	if (d)
+		*d = why;
+	return r;
+}
+
 /* --- the steps in order --- */
 
 static const struct step {
 	const char *name;
 	int (*run)(struct execution *x, struct diag *d);
 } steps[] = {
-    {STEP_ANNOUNCED, step_announce},	{ORDER_STEP_PUNCTURED, step_puncture},
-    {STEP_ERASED, step_erase},		{STEP_REHASHED, step_rehash},
+    {STEP_ANNOUNCED, step_announce},    {ORDER_STEP_PUNCTURED, step_puncture},
+    {STEP_ERASED, step_erase},          {STEP_REHASHED, step_rehash},
     {ORDER_STEP_VERIFIED, step_verify},
 };
 
@@ -120,7 +139,8 @@ static int run_step(struct execution *x, const struct step *s, struct diag *d)
 
 static int certify(struct execution *x, size_t n_pending, struct diag *d)
 {
-	struct shred_result res = {.n_escrow_pending = n_pending, .n_ids = x->n_ids,
+	struct shred_result res = {.n_escrow_pending = n_pending,
+				   .n_ids = x->n_ids,
 				   .bytes_overwritten = journal_overwritten(x->steps, x->n_steps)};
 	CLEANUP_FREE char *checkpoint = NULL, *text = NULL;
 	char detail[TRAIL_DETAIL_MAX + 1], hex[65];
@@ -129,11 +149,15 @@ static int certify(struct execution *x, size_t n_pending, struct diag *d)
 
 	if (r)
 		return diag_fail(d, DIAG_TRAIL, r, "order %s", x->o.number);
-	/* A verdict from an earlier run is not kept: what the certificate states was seen by the run that signs it. */
+	/* A verdict from an earlier run is not kept: what the certificate states was seen by the
+	 * run that signs it. */
 	if (!x->verdict.n_ids)
 		r = shred_verify(x->ctx, &x->o, &x->inv, &x->verdict, d);
+	if (r == 0 && !shred_verdict_clean(&x->verdict))
+		r = diag_fail_errno(d, -EIO, "order %s is not destroyed", x->o.number);
 	if (r == 0)
-		r = certificate_build(x->ctx, &x->o, &x->inv, &x->verdict, &res, checkpoint, &text, d);
+		r = certificate_build(x->ctx, &x->o, &x->inv, &x->verdict, &res, checkpoint, &text,
+				      d);
 	if (r)
 		return r;
 	CLEANUP_FD int fd = order_folder_open(x->ctx->store_fd, x->o.number);
@@ -160,8 +184,9 @@ static int ask_escrows(struct execution *x, size_t *ret_pending, struct diag *d)
 }
 
 /*
- * "escrowed" enters the journal only with a certificate that says so, or before the first one: a crash between the two must not
- * leave an order that is done under a certificate that still lists pending escrows.
+ * "escrowed" enters the journal only with a certificate that says so, or before the first one: a
+ * crash between the two must not leave an order that is done under a certificate that still lists
+ * pending escrows.
  */
 static int finish(struct execution *x, size_t *ret_pending, struct diag *d)
 {
@@ -200,10 +225,10 @@ static void report(const struct execution *x, size_t n_pending, struct shred_res
 int shred_execute(const struct shred_context *ctx, const char *number, struct shred_result *ret,
 		  struct diag *d)
 {
-	CLEANUP_WITH(execution_free) struct execution x = {.ctx = ctx,
-							   .kr = volume_keyring(ctx->volume)};
+	CLEANUP_WITH(execution_free)
+	struct execution x = {.ctx = ctx, .kr = volume_keyring(ctx->volume)};
 	size_t pending = 0;
-	int r = load(&x, number, d);
+	int r = load_or_refuse(&x, number, d);
 
 	if (r == 0 && done(&x, ORDER_STEP_ESCROWED) && done(&x, ORDER_STEP_CERTIFIED)) {
 		report(&x, 0, ret);

@@ -66,6 +66,8 @@ struct shred_verdict {
 };
 int shred_verify(const struct shred_context *ctx, const struct order *o, const struct inventory *inv,
 		 struct shred_verdict *ret, struct diag *d);
+/* Whether nothing of it opens any more. */
+bool shred_verdict_clean(const struct shred_verdict *v);
 /*
  * At recovery: applies every announced order of a repository that the keys do not reflect yet; *ret_n is how many. An announcement that
  * does not verify is DIAG_NOTE_UNSIGNED, after all others were applied: do not mount, ask another repository.

@@ -1,12 +1,14 @@
 /*
  * Announcements: what an order ends stands in every repository before the keys end it.
  *
- * A recovery may find an escrow from before the puncture. Before anything mounts it applies what the repositories announce, so the
- * destroyed data does not come back with the older keys. An announcement is a note of the volume (docs/format.md "Announcements"), in parts
- * when it has many ranges:
+ * A recovery may find an escrow from before the puncture. Before anything mounts it applies what
+ * the repositories announce, so the destroyed data does not come back with the older keys. An
+ * announcement is a note of the volume (docs/format.md "Announcements"), in parts when it has many
+ * ranges:
  *
  *   announce/NUMBER, announce/NUMBER.2 ..              the ids of the order
- *   announce/NUMBER.names, announce/NUMBER.names.2 ..  the lookup ids that its erasure retired (live tree only)
+ *   announce/NUMBER.names, announce/NUMBER.names.2 ..  the lookup ids that its erasure retired
+ * (live tree only)
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -130,15 +132,15 @@ static int get(struct repo *repo, const char *object, struct keyring *kr, struct
 
 /* --- writing --- */
 
+/* Both in ascending order, as every announcement is written. */
 static bool holds_all(const struct announcement *a, const struct keyring_range *ranges, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		bool found = false;
+	size_t k = 0;
 
-		for (size_t k = 0; k < a->n && !found; k++)
-			found = a->ranges[k].first <= ranges[i].first &&
-				a->ranges[k].last >= ranges[i].last;
-		if (!found)
+	for (size_t i = 0; i < n; i++) {
+		while (k < a->n && a->ranges[k].last < ranges[i].last)
+			k++;
+		if (k == a->n || a->ranges[k].first > ranges[i].first)
 			return false;
 	}
 	return true;
@@ -165,7 +167,8 @@ static void object_name(char out[OBJECT_LEN], const char *number, bool names, un
 		snprintf(out + n, OBJECT_LEN - (size_t)n, ".%u", part);
 }
 
-/* The first part from *io_part on that is free, or already says the same: nothing announced is ever overwritten. */
+/* The first part from *io_part on that is free, or already says the same: nothing announced is ever
+ * overwritten. */
 static int put_where_free(const struct execution *x, struct repo *repo, bool names,
 			  const struct announcement *a, unsigned *io_part)
 {
@@ -193,7 +196,8 @@ static int put_parts(const struct execution *x, struct repo *repo, bool names, u
 
 	for (size_t at = 0; at < n && r == 0; at += PART_RANGES, part++) {
 		size_t left = n - at;
-		struct announcement a = {.trees = trees, .n = left < PART_RANGES ? left : PART_RANGES};
+		struct announcement a = {.trees = trees,
+					 .n = left < PART_RANGES ? left : PART_RANGES};
 
 		strcpy(a.number, x->o.number);
 		a.ranges = calloc(a.n, sizeof(*a.ranges));

@@ -1,6 +1,7 @@
 /*
- * Everything that must hold before an order begins: the quorum, nothing said against it (by its files and by the trail), the inventory as it was
- * requested, a set that holds what is kept. Then the trail, and only then the journal.
+ * Everything that must hold before an order begins: the quorum, nothing said against it (by its
+ * files and by the trail), the inventory as it was requested, a set that holds what is kept. Then
+ * the trail, and only then the journal.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -65,7 +66,8 @@ static int on_event(uint64_t index, const struct trail_event *ev, void *arg)
 	struct objection *ob = arg;
 
 	if (strcmp(ev->object, ob->object) != 0 ||
-	    (strcmp(ev->operation, "destroy.reject") && strcmp(ev->operation, "destroy.withdraw")) ||
+	    (strcmp(ev->operation, "destroy.reject") &&
+	     strcmp(ev->operation, "destroy.withdraw")) ||
 	    !strcmp(ev->result, "refused") || !strcmp(ev->result, "failed"))
 		return 0;
 	ob->found = true;
@@ -75,8 +77,8 @@ static int on_event(uint64_t index, const struct trail_event *ev, void *arg)
 }
 
 /*
- * The files say that nobody objects; whoever can write to the store can take a file away, but not a record of the trail. A
- * rejection and a withdrawal are final, so any on record is one too many.
+ * The files say that nobody objects; whoever can write to the store can take a file away, but not a
+ * record of the trail. A rejection and a withdrawal are final, so any on record is one too many.
  */
 static int check_objections(const struct execution *x, struct diag *d)
 {
@@ -173,9 +175,10 @@ int execution_no_strays(const struct execution *x, struct diag *d)
 
 	for (size_t i = 0; i < inv->n_items; i++) {
 		bool goes = !(inv->items[i].flags & INVENTORY_KEPT);
-		int r = goes && (inv->items[i].flags & INVENTORY_DIR)
-			    ? volume_history(x->ctx->volume, inv->items[i].id, collect_present, &found)
-			    : 0;
+		int r =
+		    goes && (inv->items[i].flags & INVENTORY_DIR)
+			? volume_history(x->ctx->volume, inv->items[i].id, collect_present, &found)
+			: 0;
 		if (r)
 			return diag_fail_errno(d, r, "order %s: id %" PRIu64, x->o.number,
 					       inv->items[i].id);
@@ -187,7 +190,8 @@ int execution_no_strays(const struct execution *x, struct diag *d)
 	}
 	if (n_strays)
 		return diag_fail(d, DIAG_ORDER_DRIFT, -ESTALE,
-				 "order %s: %" PRIu64 " entries came into its folders since it began; "
+				 "order %s: %" PRIu64
+				 " entries came into its folders since it began; "
 				 "move them out and execute it again",
 				 x->o.number, n_strays);
 	return 0;
@@ -208,17 +212,17 @@ static int check(struct execution *x, int64_t now, struct diag *d)
 	return r;
 }
 
-/* The refusal stands whether or not the trail takes it. */
-static void record_refusal(const struct execution *x, const struct diag *why)
+void execution_record_refusal(const struct shred_context *ctx, const struct order *o,
+			      const struct diag *why)
 {
 	const char *result = diag_exit_code(why->id) == DIAG_EXIT_REFUSED     ? "refused"
 			     : diag_exit_code(why->id) == DIAG_EXIT_INTEGRITY ? "integrity"
-									       : "failed";
+									      : "failed";
 	char detail[TRAIL_DETAIL_MAX + 1];
 	struct diag ignored = {0};
 
 	snprintf(detail, sizeof(detail), "%s: %s", diag_name(why->id), why->object);
-	execution_record(x->ctx, &x->o, OPERATION_BEGIN, result, detail, NULL, &ignored);
+	execution_record(ctx, o, OPERATION_BEGIN, result, detail, NULL, &ignored);
 }
 
 int execution_begin(struct execution *x, struct diag *d)
@@ -232,7 +236,7 @@ int execution_begin(struct execution *x, struct diag *d)
 		return r;
 	r = check(x, now, &why);
 	if (r) {
-		record_refusal(x, &why);
+		execution_record_refusal(x->ctx, &x->o, &why);
 		if (d)
 			*d = why;
 		return r;

@@ -8,7 +8,8 @@
 #define STEP_ANNOUNCED "announced"
 #define STEP_ERASED "erased"
 #define STEP_REHASHED "rehashed"
-/* Figures that the certificate needs, as steps: "quorum-at UNIX-SECONDS" before begin, "overwritten COUNT BYTES" for each erasure. */
+/* Figures that the certificate needs, as steps: "quorum-at UNIX-SECONDS" before begin, "overwritten
+ * COUNT BYTES" for each erasure. */
 #define STEP_QUORUM_AT "quorum-at "
 #define STEP_OVERWRITTEN "overwritten "
 #define STEP_LEN 64
@@ -44,7 +45,11 @@ int execution_progress(const struct execution *x, const char *step, bool after, 
 
 /* Checks, records it in the trail, enters it in the journal; a refusal is recorded as well. */
 int execution_begin(struct execution *x, struct diag *d);
-/* A durable trail record and a checkpoint. DIAG_TRAIL. ret_checkpoint (caller frees) may be NULL. */
+/* An order that did not begin, and why: the refusal stands whether or not the trail takes it. */
+void execution_record_refusal(const struct shred_context *ctx, const struct order *o,
+			      const struct diag *why);
+/* A durable trail record and a checkpoint. DIAG_TRAIL. ret_checkpoint (caller frees) may be NULL.
+ */
 int execution_record(const struct shred_context *ctx, const struct order *o, const char *operation,
 		     const char *result, const char *detail, char **ret_checkpoint, struct diag *d);
 /* DIAG_ORDER_DRIFT when something stands in a folder of the order that it does not cover. */
@@ -52,12 +57,14 @@ int execution_no_strays(const struct execution *x, struct diag *d);
 
 /* --- keep.c --- */
 
-/* With backups kept: DIAG_POLICY unless a set of some repository opens and holds every live file as it is now. */
+/* With backups kept: DIAG_POLICY unless a set of some repository opens and holds every live file as
+ * it is now. */
 int keep_check(const struct shred_context *ctx, const uint64_t *ids, size_t n, struct diag *d);
 
 /* --- execute_announce.c --- */
 
-/* Announces ids of an order in every repository; names: the lookup ids that its erasure retired. Adds to what stands there. */
+/* Announces ids of an order in every repository; names: the lookup ids that its erasure retired.
+ * Adds to what stands there. */
 int announce_put(const struct execution *x, bool names, unsigned trees,
 		 const struct keyring_range *ranges, size_t n, struct diag *d);
 

@@ -31,7 +31,8 @@ int step_puncture(struct execution *x, struct diag *d)
 {
 	char detail[TRAIL_DETAIL_MAX + 1];
 	size_t pending = 0;
-	/* Entries made after the inventory would be left without a folder. Once punctured a folder takes no new ones. */
+	/* Entries made after the inventory would be left without a folder. Once punctured a folder
+	 * takes no new ones. */
 	int r = punctured(x) ? 0 : execution_no_strays(x, d);
 
 	if (r == 0 && x->n_ranges)
@@ -39,8 +40,9 @@ int step_puncture(struct execution *x, struct diag *d)
 				     x->o.number, &pending, d);
 	if (r)
 		return r;
-	snprintf(detail, sizeof(detail), "%zu ids in %zu ranges; generation %" PRIu64
-		 "; escrows pending: %zu", x->n_ids, x->n_ranges, keyring_generation(x->kr), pending);
+	snprintf(detail, sizeof(detail),
+		 "%zu ids in %zu ranges; generation %" PRIu64 "; escrows pending: %zu", x->n_ids,
+		 x->n_ranges, keyring_generation(x->kr), pending);
 	return execution_record(x->ctx, &x->o, OPERATION_PUNCTURE, "ok", detail, NULL, d);
 }
 
@@ -124,7 +126,8 @@ static int puncture_lookup_ids(struct execution *x, const struct bytes_w *list, 
 	return r;
 }
 
-/* The engine hands out what is retired until it is punctured, and then forgets it: the round that brings none is the last. */
+/* The engine hands out what is retired until it is punctured, and then forgets it: the round that
+ * brings none is the last. */
 int step_rehash(struct execution *x, struct diag *d)
 {
 	for (int round = 0; round < REHASH_ROUNDS; round++) {
@@ -150,14 +153,15 @@ int step_verify(struct execution *x, struct diag *d)
 
 	if (r)
 		return r;
-	bool good = !v.n_live_open && !v.n_set_open && !v.n_raw_open;
+	bool good = shred_verdict_clean(&v);
 	snprintf(detail, sizeof(detail),
 		 "live: %" PRIu64 " of %" PRIu64 " ids open; sets: %" PRIu64 " of %" PRIu64
 		 " records open in %" PRIu64 " sets, %" PRIu64 " sets unread; store: %" PRIu64
 		 " of %" PRIu64 " objects there",
 		 v.n_live_open, v.n_ids, v.n_set_open, v.n_set_records, v.n_sets, v.n_sets_unread,
 		 v.n_raw_open, v.n_raw_samples);
-	r = execution_record(x->ctx, &x->o, OPERATION_VERIFY, good ? "ok" : "failed", detail, NULL, d);
+	r = execution_record(x->ctx, &x->o, OPERATION_VERIFY, good ? "ok" : "failed", detail, NULL,
+			     d);
 	if (r == 0 && !good)
 		r = diag_fail_errno(d, -EIO, "order %s is not destroyed: %s", x->o.number, detail);
 	if (r == 0)

@@ -35,8 +35,8 @@ static int list(const struct closure_table *t, struct inventory *inv)
 		return -ENOMEM;
 	for (size_t i = 0; i < t->n; i++)
 		if (!t->v[i].gone)
-			inv->items[inv->n_items++] = (struct inventory_item){
-			    t->v[i].id, t->v[i].flags, t->v[i].bytes};
+			inv->items[inv->n_items++] =
+			    (struct inventory_item){t->v[i].id, t->v[i].flags, t->v[i].bytes};
 	qsort(inv->items, inv->n_items, sizeof(*inv->items), by_id);
 	count(inv);
 	return 0;
@@ -55,8 +55,9 @@ static int seal(struct volume *v, struct inventory *inv)
 int inventory_build(const struct inventory_request *in, struct inventory *ret, struct diag *d)
 {
 	CLEANUP_WITH(closure_free) struct closure c = {.in = in};
-	CLEANUP_WITH(inventory_free) struct inventory inv = {
-	    .destroy_moved = in->destroy_moved, .destroy_linked = in->destroy_linked};
+	CLEANUP_WITH(inventory_free)
+	struct inventory inv = {.destroy_moved = in->destroy_moved,
+				.destroy_linked = in->destroy_linked};
 	int r;
 
 	if (!in->n_targets)
@@ -117,7 +118,8 @@ int inventory_ranges(const uint64_t *ids, size_t n, struct keyring_range **ret, 
 	return 0;
 }
 
-/* A backup taken meanwhile adds INVENTORY_SET, a merge takes it away: no difference in what is destroyed. */
+/* A backup taken meanwhile adds INVENTORY_SET, a merge takes it away: no difference in what is
+ * destroyed. */
 static bool item_differs(const struct inventory_item *a, const struct inventory_item *b)
 {
 	const unsigned telling = INVENTORY_TARGET | INVENTORY_PRESENT | INVENTORY_KEPT;

@@ -1,10 +1,11 @@
 /*
  * The closure over folders: what stands or ever stood under the targets, and who keeps it.
  *
- * A folder is condemned when it is a target, when it is no more, or when the folder that it stands in now is condemned (with
- * destroy_moved, also when it only once stood in one). Children of condemned folders are visited, past ones and those that only a set
- * remembers included. A present folder that nobody condemned in the end was moved out. Files are decided on once all folders
- * are: by where their present links are.
+ * A folder is condemned when it is a target, when it is no more, or when the folder that it stands
+ * in now is condemned (with destroy_moved, also when it only once stood in one). Children of
+ * condemned folders are visited, past ones and those that only a set remembers included. A present
+ * folder that nobody condemned in the end was moved out. Files are decided on once all folders are:
+ * by where their present links are.
  *
  * The engine's callbacks run under its lock, so they only collect.
  */
@@ -226,7 +227,8 @@ static bool counts_links(const struct closure_node *n)
 	return file && (!n->settled || (n->flags & INVENTORY_TARGET)) && !n->n_in && !n->n_out;
 }
 
-/* Flags by where it stands; whether it is spared. A target is never spared: the request names it. */
+/* Flags by where it stands; whether it is spared. A target is never spared: the request names it.
+ */
 static bool judge(const struct closure *c, struct closure_node *n)
 {
 	bool target = n->flags & INVENTORY_TARGET;

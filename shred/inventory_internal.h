@@ -11,11 +11,11 @@ struct closure_node {
 	uint64_t id;
 	unsigned flags; /* enum inventory_flag */
 	uint64_t bytes;
-	bool gone;	/* no tree derives it any more: walked through, not listed */
+	bool gone;      /* no tree derives it any more: walked through, not listed */
 	bool condemned; /* to be destroyed; a folder's children are visited */
-	bool settled;	/* kept or condemned for good */
-	bool copied;	/* reached as a copy or a restored copy: where it lives does not save it */
-	bool followed;	/* its lineage was looked at */
+	bool settled;   /* kept or condemned for good */
+	bool copied;    /* reached as a copy or a restored copy: where it lives does not save it */
+	bool followed;  /* its lineage was looked at */
 	uint32_t n_in, n_out; /* present links from condemned folders, and from others */
 };
 /* Nodes never move within v, but v does when it grows: hold positions. Zero-initialise. */

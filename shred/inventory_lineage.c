@@ -1,8 +1,8 @@
 /*
  * Lineages: what was saved over, copied from or to, or restored from what is condemned.
  *
- * In rounds, because telling where a file's links are is a walk over the namespace: one for all that a round brings. What
- * is kept hands nothing on.
+ * In rounds, because telling where a file's links are is a walk over the namespace: one for all
+ * that a round brings. What is kept hands nothing on.
  */
 #include "shred/inventory_internal.h"
 
@@ -29,7 +29,8 @@ static void collect_set_edges(const struct closure *c, uint64_t id, struct bytes
 	}
 }
 
-/* Whether where it lives was decided by lineage alone: then a copy made of condemned data changes the decision. */
+/* Whether where it lives was decided by lineage alone: then a copy made of condemned data changes
+ * the decision. */
 static bool by_lineage_alone(const struct closure_node *n)
 {
 	return !(n->flags & (INVENTORY_HISTORY | INVENTORY_SET)) && (n->flags & INVENTORY_LINEAGE);

@@ -1,4 +1,5 @@
-/* The table of a closure: nodes in the order they were reached, found by id through open addressing. */
+/* The table of a closure: nodes in the order they were reached, found by id through open
+ * addressing. */
 #include "shred/inventory_internal.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
 /*
  * The text of an inventory: a head of seven lines, then an item a line.
  *
- * There is one text for an inventory: what was parsed is written anew and compared, so nothing stands in it that was not understood.
+ * There is one text for an inventory: what was parsed is written anew and compared, so nothing
+ * stands in it that was not understood.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -126,8 +127,8 @@ static int head_value(const char *text, const char *key, const char **ret)
 
 static int get_head(struct text *t, struct inventory *inv)
 {
-	static const char *const keys[N_HEAD] = {"moved: ", "linked: ", "sealed: ",
-						 "ids: ",   "kept: ",	"bytes: "};
+	static const char *const keys[N_HEAD] = {
+	    "moved: ", "linked: ", "sealed: ", "ids: ", "kept: ", "bytes: "};
 	uint64_t *const numbers[N_HEAD] = {
 	    [3] = &inv->n_destroy, [4] = &inv->n_kept, [5] = &inv->n_bytes};
 	char text[LINE_MAX_LEN];

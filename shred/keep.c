@@ -1,8 +1,10 @@
 /*
- * "Backups kept" is a promise: before the live keys go, a set must open and hold every live file as it is now.
+ * "Backups kept" is a promise: before the live keys go, a set must open and hold every live file as
+ * it is now.
  *
- * Shown in two parts, for one set and its chain: every record of the ids in it opens and every live id has its node there;
- * and a scan of the live volume since that set finds none of the ids changed.
+ * Shown in two parts, for one set and its chain: every record of the ids in it opens and every live
+ * id has its node there; and a scan of the live volume since that set finds none of the ids
+ * changed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -126,7 +128,8 @@ static int on_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const st
 static int on_name(void *arg, uint64_t parent, uint64_t link, uint64_t child, uint32_t type_mode,
 		   const char *name, int name_err)
 {
-	(void)arg, (void)parent, (void)link, (void)child, (void)type_mode, (void)name, (void)name_err;
+	(void)arg, (void)parent, (void)link, (void)child, (void)type_mode, (void)name,
+	    (void)name_err;
 	return 0;
 }
 
@@ -168,8 +171,8 @@ static int repo_keeps(struct keeping *k, struct volume *v, const struct volume_s
 
 int keep_check(const struct shred_context *ctx, const uint64_t *ids, size_t n, struct diag *d)
 {
-	CLEANUP_WITH(keeping_free) struct keeping k = {
-	    .ids = ids, .n = n, .kr = volume_keyring(ctx->volume)};
+	CLEANUP_WITH(keeping_free)
+	struct keeping k = {.ids = ids, .n = n, .kr = volume_keyring(ctx->volume)};
 	struct volume_snapshot snap;
 	bool kept = false;
 	int r = note_live(&k, ctx->volume);

@@ -1,8 +1,9 @@
 /*
  * What the store lies on, and whether overwriting there reaches the old bytes.
  *
- * Only of a plain filesystem on a rotating disk can that be said. On flash, copy-on-write, log-structured, network, stacked and virtual media the old bytes
- * may stay: there destruction rests on the puncture alone, and the certificate says so. Stateless.
+ * Only of a plain filesystem on a rotating disk can that be said. On flash, copy-on-write,
+ * log-structured, network, stacked and virtual media the old bytes may stay: there destruction
+ * rests on the puncture alone, and the certificate says so. Stateless.
  */
 #ifndef COFFER_SHRED_MEDIA_H
 #define COFFER_SHRED_MEDIA_H

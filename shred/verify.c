@@ -5,7 +5,8 @@
  *   live      no inode answers; no record of the ids is stored; no object file lies in the store
  *   sets      every record of every set that needs a key of an id fails to open, tried one by one
  *
- * A set whose manifest or index cannot be read is counted, not searched: its records need the same keys.
+ * A set whose manifest or index cannot be read is counted, not searched: its records need the same
+ * keys.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -128,8 +129,8 @@ static int on_entry(void *arg, const struct set_entry *e)
 static int look_in_sets(struct looking *l, struct repo *repo, struct diag *d)
 {
 	CLEANUP_WITH(set_catalog_free) struct set_catalog c = {0};
-	int r = set_catalog_load(repo, keyring_volume_id(l->kr), keyring_header(l->kr)->sign_pk, &c,
-				 d);
+	int r =
+	    set_catalog_load(repo, keyring_volume_id(l->kr), keyring_header(l->kr)->sign_pk, &c, d);
 
 	if (r)
 		return r;
@@ -160,8 +161,13 @@ static int look_at_backups(struct looking *l, const struct shred_context *ctx, s
 	return r;
 }
 
-int shred_verify(const struct shred_context *ctx, const struct order *o, const struct inventory *inv,
-		 struct shred_verdict *ret, struct diag *d)
+bool shred_verdict_clean(const struct shred_verdict *v)
+{
+	return !v->n_live_open && !v->n_set_open && !v->n_raw_open;
+}
+
+int shred_verify(const struct shred_context *ctx, const struct order *o,
+		 const struct inventory *inv, struct shred_verdict *ret, struct diag *d)
 {
 	CLEANUP_FREE uint64_t *ids = NULL;
 	struct looking l = {.kr = volume_keyring(ctx->volume)};

@@ -25,6 +25,9 @@ struct cli_command {
 extern const struct cli_command cmd_init, cmd_mount, cmd_umount, cmd_status, cmd_check, cmd_sync,
 	cmd_key, cmd_id, cmd_member, cmd_escrow, cmd_backup, cmd_restore, cmd_destroy, cmd_audit, cmd_policy;
 
+/* True when the program was called as mount.coffer, mount(8)'s helper. */
+bool cmd_mount_is_helper(const char *argv0);
+
 /* Prints the diagnosis to standard error and returns its exit code. An interrupt by signal is DIAG_INTERRUPTED. */
 int cli_fail(const struct diag *d);
 /* "coffer NAME: TEXT" and the hint at --help; returns DIAG_EXIT_USAGE. */

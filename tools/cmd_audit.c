@@ -224,7 +224,7 @@ static int run(int argc, char **argv)
 		return cli_usage(&cmd_audit, "show or verify");
 	if (arguments(&a, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_audit, "one VOLUME, and options that %s knows", verbs[verb]);
-	if (locate(a.volume, &l, &d) != 0)
+	if ((verb == 0 ? locate_served : locate)(a.volume, &l, &d) != 0)
 		return cli_fail(&d);
 	int err = verb == 0 ? show(&a, &l, &d) : verify(&a, &l, &d);
 	cli_unlock_free(&a.secrets);

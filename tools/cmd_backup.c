@@ -1,5 +1,5 @@
 /*
- * coffer backup: run, list, verify, scrub.
+ * coffer backup: run, list, verify, scrub. What is due is in cmd_backup_due.c, prune in cmd_backup_prune.c.
  *
  * run goes to the serving process of a mounted volume, so that who asks needs no key. list and scrub need none either;
  * verify opens records, with the secret, beside the serving process or without one.
@@ -13,24 +13,30 @@
 #include "core/cleanup.h"
 #include "core/conf.h"
 #include "tools/cli.h"
+#include "tools/cmd_backup.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
 
 static const char usage[] =
 	"usage: coffer backup run VOLUME --tier daily|weekly|monthly [--full] [--repository NAME] [--json]\n"
+	"       coffer backup run VOLUME --due [--repository NAME] [--json]\n"
 	"       coffer backup list VOLUME [--repository NAME] [--json]\n"
 	"       coffer backup scrub VOLUME [--set ID] [--json]\n"
-	"       coffer backup verify VOLUME [--set ID] [secret] [--json]\n\n"
+	"       coffer backup verify VOLUME [--set ID] [secret] [--json]\n"
+	"       coffer backup prune VOLUME [--dry-run] [--repository NAME] [secret] [--json]\n\n"
 	"run     takes a set of a mounted volume, without stopping its writers; incremental when a parent fits.\n"
 	"        Needs no key: the serving process does the work.\n"
+	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none.\n"
 	"list    the sets of a repository, oldest first.\n"
 	"scrub   compares packs and indices with the manifests' checksums, of every set or one. Needs no key.\n"
 	"verify  opens every record with today's keys; what an order destroyed counts as destroyed.\n"
+	"prune   removes the sets that the policy no longer keeps and nothing kept builds on; --dry-run only shows.\n"
+	"        Recorded on the trail: of an unmounted volume it needs the secret.\n"
 	"        --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
 
 struct args {
 	const char *volume, *tier, *set, *repository;
-	bool full, json;
+	bool full, due, dry_run, json;
 	struct cli_unlock secrets;
 };
 
@@ -38,6 +44,8 @@ static int arguments(struct args *a, int argc, char **argv)
 {
 	static const struct option options[] = {{"tier", required_argument, NULL, 't'},
 						{"full", no_argument, NULL, 'f'},
+						{"due", no_argument, NULL, 'd'},
+						{"dry-run", no_argument, NULL, 'n'},
 						{"set", required_argument, NULL, 's'},
 						{"repository", required_argument, NULL, 'r'},
 						{"json", no_argument, NULL, 'j'},
@@ -51,6 +59,12 @@ static int arguments(struct args *a, int argc, char **argv)
 			break;
 		case 'f':
 			a->full = true;
+			break;
+		case 'd':
+			a->due = true;
+			break;
+		case 'n':
+			a->dry_run = true;
 			break;
 		case 's':
 			a->set = optarg;
@@ -82,9 +96,9 @@ static void on_progress(void *arg, const json_t *p)
 	cli_progress("backup: %lld records, %s", json_integer_value(json_object_get(p, "records")), size);
 }
 
-static int run_set(const struct args *a, const struct located *l, struct diag *d)
+int cmd_backup_take(const struct located *l, const struct backup_wanted *a, struct diag *d)
 {
-	json_t *ok = NULL, *req = json_pack("{s:s, s:s, s:b}", "op", "backup.run", "tier", a->tier, "full", a->full);
+	json_t *ok = NULL, *req = json_pack("{s:s, s:s, s:b}", "op", "backup.run", "tiers", a->tiers, "full", a->full);
 	char bytes[32], stored[32];
 
 	if (a->repository)
@@ -99,9 +113,10 @@ static int run_set(const struct args *a, const struct located *l, struct diag *d
 	}
 	cli_size((uint64_t)json_integer_value(json_object_get(ok, "bytes")), bytes);
 	cli_size((uint64_t)json_integer_value(json_object_get(ok, "stored")), stored);
-	printf("set %s (%s): %lld files, %s, stored in %s\n", json_string_value(json_object_get(ok, "set")),
-	       json_string_value(json_object_get(ok, "kind")), json_integer_value(json_object_get(ok, "files")), bytes,
-	       stored);
+	printf("set %s (%s, %s): %lld files, %s, stored in %s%s\n", json_string_value(json_object_get(ok, "set")),
+	       json_string_value(json_object_get(ok, "kind")), json_string_value(json_object_get(ok, "tiers")),
+	       json_integer_value(json_object_get(ok, "files")), bytes, stored,
+	       json_is_true(json_object_get(ok, "verified")) ? ", verified" : "");
 	json_decref(ok);
 	return 0;
 }
@@ -227,23 +242,28 @@ static int look_and_report(struct args *a, const struct located_repo *lr, bool v
 
 static int dispatch(int verb, struct args *a, struct diag *d)
 {
+	const struct backup_wanted wanted = {.tiers = a->tier, .repository = a->repository, .full = a->full, .json = a->json};
 	struct located_repo lr;
 	struct located l;
 	int err;
 
-	if (verb == 0) {
-		err = locate(a->volume, &l, d);
+	if (verb == 0 && !a->due) {
+		err = locate_served(a->volume, &l, d);
 		if (err)
 			return err;
-		err = run_set(a, &l, d);
+		err = cmd_backup_take(&l, &wanted, d);
 		locate_free(&l);
 		return err;
 	}
 	err = located_repo_open(a->volume, a->repository, &lr, d);
 	if (err)
 		return err;
-	if (verb == 1)
+	if (verb == 0)
+		err = cmd_backup_due(&lr, &wanted, d);
+	else if (verb == 1)
 		list_sets(&lr.catalog, a->json);
+	else if (verb == 4)
+		err = cmd_backup_prune(&lr, &a->secrets, a->dry_run, a->json, d);
 	else
 		err = look_and_report(a, &lr, verb == 3, d);
 	located_repo_close(&lr);
@@ -252,20 +272,24 @@ static int dispatch(int verb, struct args *a, struct diag *d)
 
 static int run(int argc, char **argv)
 {
-	static const char *const verbs[] = {"run", "list", "scrub", "verify", NULL};
+	static const char *const verbs[] = {"run", "list", "scrub", "verify", "prune", NULL};
 	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
 	struct args a = {0};
 	struct diag d = {0};
 
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, scrub or verify");
+		return cli_usage(&cmd_backup, "run, list, scrub, verify or prune");
 	if (arguments(&a, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "one VOLUME, and options that %s knows", verbs[verb]);
-	if (verb == 0 && !a.tier)
-		return cli_usage(&cmd_backup, "run needs --tier daily, weekly or monthly");
+	if (verb == 0 && !a.tier == !a.due)
+		return cli_usage(&cmd_backup, "run needs --tier daily, weekly or monthly, or else --due");
+	if (a.due && (a.full || verb != 0))
+		return cli_usage(&cmd_backup, "--due goes with run, and the policy says what is full");
+	if (a.dry_run && verb != 4)
+		return cli_usage(&cmd_backup, "--dry-run goes with prune");
 	int err = dispatch(verb, &a, &d);
 	cli_unlock_free(&a.secrets);
 	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
 }
 
-const struct cli_command cmd_backup = {"backup", "take, list and verify sets", usage, run};
+const struct cli_command cmd_backup = {"backup", "take, list, verify and prune sets", usage, run};

@@ -337,6 +337,9 @@ static int check_file(struct destroy_args *a, const struct located *l, struct di
 	size_t len;
 	int err = durable_read(AT_FDCWD, a->rest[0], NOTE_BODY_MAX * 2, &text, &len);
 
+	if (err == 0 && !l->header)
+		return diag_fail(d, DIAG_DENIED, -EACCES, "the header of the store");
+
 	if (err)
 		return diag_fail_errno(d, err, "%s", a->rest[0]);
 	err = certificate_check((const char *)text, l->header->volume_id, l->header->sign_pk, l->header->charter_first, d);
@@ -392,7 +395,8 @@ static int run(int argc, char **argv)
 		return cli_usage(&cmd_destroy, "unknown, incomplete or impossible option");
 	if (verb == 0 ? a.n_rest == 0 : a.n_rest != (verb != 4))
 		return cli_usage(&cmd_destroy, verb == 0 ? "request needs PATHs" : verb == 4 ? "list takes only VOLUME" : "VOLUME and one ORDER");
-	if (locate(a.volume, &l, &d) != 0)
+	/* Execution and looking again are the serving process's work; the rest reads the store's orders. */
+	if ((verb == 6 || verb == 7 ? locate_served : locate)(a.volume, &l, &d) != 0)
 		return cli_fail(&d);
 	if (verb == 0)
 		err = destroy_request(&a, &l, &d);

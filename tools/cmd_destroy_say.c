@@ -113,6 +113,12 @@ static void print_request(const struct order *o, const json_t *inv, bool json)
 		       json_string_value(json_object_get(it, "path")), json_string_value(json_object_get(it, "flags")));
 }
 
+/* No trail, no privileged action: the trail is the serving process's. */
+static int must_be_mounted(const struct located *l, struct diag *d)
+{
+	return l->mounted ? 0 : diag_fail(d, DIAG_NOT_MOUNTED, -ENOTCONN, "%s", l->store);
+}
+
 int destroy_request(struct destroy_args *a, const struct located *l, struct diag *d)
 {
 	CLEANUP_FREE struct charter *c = NULL;
@@ -121,7 +127,9 @@ int destroy_request(struct destroy_args *a, const struct located *l, struct diag
 
 	if (!a->description || !a->reason)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "request needs --description and --reason");
-	int err = charter_load(l->store_fd, NULL, l->header->charter_first, &c, d);
+	int err = must_be_mounted(l, d);
+	if (err == 0)
+		err = charter_load(l->store_fd, NULL, l->header->charter_first, &c, d);
 	if (err == 0)
 		err = cli_identity_get(&a->secrets, d);
 	if (err)
@@ -152,7 +160,9 @@ int destroy_say(struct destroy_args *a, const struct located *l, enum order_deci
 	json_t *now = NULL;
 	struct order o;
 
-	int err = destroy_load(l, a->rest[0], &c, &o, d);
+	int err = must_be_mounted(l, d);
+	if (err == 0)
+		err = destroy_load(l, a->rest[0], &c, &o, d);
 	if (err == 0)
 		err = cli_identity_get(&a->secrets, d);
 	if (err)
@@ -161,8 +171,7 @@ int destroy_say(struct destroy_args *a, const struct located *l, enum order_deci
 	/* Whoever approves sees what it is, computed now, by the tool that signs. */
 	if (decision == ORDER_APPROVE) {
 		printf("order %s: %s\n", o.number, o.description);
-		if (l->mounted)
-			destroy_describe(l, &o, false, &now, &shown);
+		destroy_describe(l, &o, false, &now, &shown);
 		json_decref(now);
 	}
 	err = order_say(l->store_fd, c, &o, a->secrets.identity, decision, a->opinion ? a->opinion : "", time(NULL), d);

@@ -62,7 +62,7 @@ struct init {
 	uint8_t volume_id[16];
 	struct secret *sign_seed;
 	bool cheap, no_escrow, anchor_in_store, json;
-	bool made_store; /* for undoing */
+	bool made_store, begun; /* for undoing: the anchor's place was free, and what stands there now is ours */
 };
 
 /* --- arguments --- */
@@ -411,8 +411,13 @@ static int first_record(struct init *in, int store_fd, struct keyring *kr, struc
 static int fill(struct init *in, int store_fd, const char *charter, struct diag *d)
 {
 	struct header_unlock with = {.passphrase = in->secrets.passphrase};
+	char path[PATH_MAX + 8];
 	struct keyring *kr;
 
+	snprintf(path, sizeof(path), "%s/anchor", in->anchor_path);
+	if (access(path, F_OK) == 0)
+		return diag_fail(d, DIAG_EXISTS, -EEXIST, "%s, an anchor", path);
+	in->begun = true;
 	int err = create_keys(in, d);
 	if (err == 0)
 		err = charter_store(store_fd, &in->charter, charter, d);
@@ -424,6 +429,8 @@ static int fill(struct init *in, int store_fd, const char *charter, struct diag 
 	err = volume_create(&cfg, (uint32_t)getuid(), (uint32_t)getgid(), d);
 	if (err == 0)
 		err = first_record(in, store_fd, kr, d);
+	if (in->conf.n_repositories)
+		conf_default_schedule(&in->conf);
 	if (err == 0)
 		err = conf_write(store_fd, &in->conf, d);
 	for (size_t i = 0; err == 0 && i < in->conf.n_repositories; i++)
@@ -440,19 +447,26 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void undo(struct init *in)
 {
-	char path[PATH_MAX + 8];
+	char path[PATH_MAX + 8], id[33];
 
 	nftw(in->store_path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	if (in->made_store)
 		rmdir(in->store_path);
+	if (!in->begun)
+		return;
 	snprintf(path, sizeof(path), "%s/anchor", in->anchor_path);
 	unlink(path);
 	rmdir(in->anchor_path);
+	bytes_hex(id, in->volume_id, 16);
+	for (size_t i = 0; i < in->n_escrows; i++) {
+		snprintf(path, sizeof(path), "%.4000s/%s.escrow", in->escrows[i], id);
+		unlink(path);
+	}
 }
 
 static void report(const struct init *in)
 {
-	char id[33], fingerprint[65], medium[256];
+	char id[33], fingerprint[65], medium[256], place[PATH_MAX];
 
 	bytes_hex(id, in->volume_id, 16);
 	bytes_hex(fingerprint, in->charter.digest, 32);
@@ -466,7 +480,7 @@ static void report(const struct init *in)
 	printf("volume    %s (%s)\nstore     %s\nanchor    %s\n          %s\n", in->name, id, in->store_path,
 	       in->anchor_path, medium);
 	for (size_t i = 0; i < in->n_escrows; i++)
-		printf("escrow    %s\n", in->escrows[i]);
+		printf("escrow    %s\n", realpath(in->escrows[i], place) ? place : in->escrows[i]);
 	if (!in->n_escrows)
 		printf("escrow    none: losing the anchor loses the volume\n");
 	if (in->anchor_in_store)
@@ -499,10 +513,8 @@ static int init(struct init *in, int argc, char **argv, struct diag *d)
 	err = store_fd < 0 ? diag_fail_errno(d, -errno, "%s", in->store) : places(in, d);
 	if (err == 0)
 		err = fill(in, store_fd, charter, d);
-	if (err && err != -EEXIST)
+	if (err)
 		undo(in);
-	else if (err && in->made_store)
-		rmdir(in->store_path);
 	return err;
 }
 
@@ -514,7 +526,7 @@ static int run(int argc, char **argv)
 	if (!in)
 		return DIAG_EXIT_FAILED;
 	in->suite = suite_best();
-	in->conf.checkpoint_seconds = 60;
+	conf_init(&in->conf);
 	int err = init(in, argc, argv, &d);
 	int code = err ? cli_fail(&d) : DIAG_EXIT_DONE;
 	if (err == 0)

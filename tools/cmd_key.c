@@ -1,4 +1,4 @@
-/* coffer key, member, escrow, policy: looking at custody, and recovering it. */
+/* coffer key, member, escrow: looking at custody, and recovering it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/charter.h"
 #include "core/cleanup.h"
 #include "core/conf.h"
 #include "core/escrow.h"
 #include "core/keyring.h"
+#include "core/trail.h"
 #include "shred/execute.h"
 #include "tools/cli.h"
 #include "tools/control.h"
@@ -34,11 +36,6 @@ static const char escrow_usage[] = "usage: coffer escrow list VOLUME [--json]\n"
 				   "       coffer escrow sync VOLUME\n\n"
 				   "list  where the escrows lie, and whether each holds the current keys.\n"
 				   "sync  rewrites those that do not.\n";
-
-static const char policy_usage[] = "usage: coffer policy check VOLUME\n"
-				   "       coffer policy show VOLUME [--json]\n\n"
-				   "check  names line and key of the first mistake in coffer.conf.\n"
-				   "show   what is in force.\n";
 
 static bool wants_json(int argc, char **argv)
 {
@@ -118,6 +115,40 @@ static int recover_arguments(struct recovering *r, int argc, char **argv, struct
 	return 0;
 }
 
+/* On the trail, which begins anew when it was lost with the store: without one nothing could be exported. */
+static int record_recovery(struct recovering *r, struct keyring *kr, struct diag *d)
+{
+	struct trail_event ev = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid(), .operation = "key.recover",
+				 .result = "ok"};
+	CLEANUP_FD int store_fd = open(r->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct keyring_fresh fresh;
+	struct trail_head head;
+	struct trail *t;
+
+	if (store_fd < 0)
+		return diag_fail_errno(d, -errno, "%s", r->store);
+	bool lost = faccessat(store_fd, "trail", F_OK, 0) != 0;
+	int err = lost ? trail_create(store_fd, kr, d) : 0;
+	if (err == 0)
+		err = trail_open(store_fd, kr, NULL, &t, d);
+	if (err)
+		return err;
+	snprintf(ev.member, sizeof(ev.member), "%s", identity_card(r->secrets.identity)->name);
+	snprintf(ev.object, sizeof(ev.object), "volume %s", keyring_header(kr)->name);
+	snprintf(ev.detail, sizeof(ev.detail), "%s", lost ? "the trail before this was lost" : "");
+	err = trail_append(t, &ev, true);
+	if (err == 0)
+		err = trail_checkpoint(t, &head, NULL);
+	trail_close(t);
+	if (err)
+		return diag_fail(d, DIAG_TRAIL, err, "%s", r->store);
+	keyring_fresh_get(kr, &fresh);
+	fresh.trail_size = head.size;
+	memcpy(fresh.trail_root, head.root, sizeof(fresh.trail_root));
+	err = keyring_fresh_put(kr, &fresh);
+	return err ? diag_fail_errno(d, err, "%s", r->anchor) : 0;
+}
+
 /* What was destroyed stays destroyed, also when the escrow is older than the order. */
 static int reapply(struct recovering *r, struct secret *pass, size_t *ret_n, struct diag *d)
 {
@@ -138,6 +169,8 @@ static int reapply(struct recovering *r, struct secret *pass, size_t *ret_n, str
 			repo_close(repo);
 		}
 	}
+	if (err == 0)
+		err = record_recovery(r, kr, d);
 	keyring_close(kr);
 	return err;
 }
@@ -299,58 +332,15 @@ static int run_escrow(int argc, char **argv)
 
 	if (verb < 0)
 		return cli_usage(&cmd_escrow, "list or sync");
-	if (located_arg(argc, argv, &l, &d) != 0)
+	if (argc < 3)
+		return cli_usage(&cmd_escrow, "VOLUME is needed");
+	if (locate_served(argv[2], &l, &d) != 0)
 		return cli_fail(&d);
 	int err = verb == 0 ? escrow_list(&l, wants_json(argc, argv), &d) : escrow_sync(&l, &d);
 	locate_free(&l);
 	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
 }
 
-/* --- policy --- */
-
-static void print_conf(const struct conf *c, bool json)
-{
-	json_t *repos = json_array();
-
-	for (size_t i = 0; i < c->n_repositories; i++) {
-		if (!json)
-			printf("repository %s: %s\n", c->repositories[i].name, c->repositories[i].url);
-		json_array_append_new(repos, json_pack("{s:s, s:s}", "name", c->repositories[i].name, "url",
-						       c->repositories[i].url));
-	}
-	json_t *j = json_pack("{s:o, s:I}", "repositories", repos, "checkpoint_seconds",
-			      (json_int_t)c->checkpoint_seconds);
-	if (json)
-		cli_json(json_incref(j));
-	else
-		printf("trail checkpoint every %u s\n", c->checkpoint_seconds);
-	json_decref(j);
-}
-
-static int run_policy(int argc, char **argv)
-{
-	static const char *const verbs[] = {"check", "show", NULL};
-	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
-	struct diag d = {0};
-	struct located l;
-	struct conf c;
-
-	if (verb < 0)
-		return cli_usage(&cmd_policy, "check or show");
-	if (located_arg(argc, argv, &l, &d) != 0)
-		return cli_fail(&d);
-	int err = conf_load(l.store_fd, &c, &d);
-	locate_free(&l);
-	if (err)
-		return cli_fail(&d);
-	if (verb == 0)
-		printf("coffer.conf is in order\n");
-	else
-		print_conf(&c, wants_json(argc, argv));
-	return DIAG_EXIT_DONE;
-}
-
 const struct cli_command cmd_key = {"key", "slots, and recovery from an escrow", key_usage, run_key};
 const struct cli_command cmd_member = {"member", "the charter", member_usage, run_member};
 const struct cli_command cmd_escrow = {"escrow", "recovery copies of the keys", escrow_usage, run_escrow};
-const struct cli_command cmd_policy = {"policy", "coffer.conf", policy_usage, run_policy};

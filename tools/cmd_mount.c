@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,7 +30,9 @@ static const char mount_usage[] =
 	"Serves the volume at MOUNTPOINT; returns when it is usable.\n\n"
 	"  -o OPTIONS  ro, allow_other (root's default), noallow_other, cache=MIB (of records, default 64),\n"
 	"              and the kernel's own: nosuid, nodev, noexec, noatime ..\n"
-	"  -f          stay in the foreground, messages on standard error\n\n"
+	"  -f          stay in the foreground, messages on standard error\n"
+	"As mount.coffer it serves mount(8) and fstab: the type is coffer, and the secret comes from the systemd\n"
+	"credential or from -o passphrase_file=FILE, key_file=FILE, identity=FILE[,identity_passphrase_file=FILE].\n\n"
 	"The secret is asked for, or comes from one of:\n"
 	"  --passphrase-file FILE   --key-file FILE\n"
 	"  --identity FILE [--identity-passphrase-file FILE]\n"
@@ -45,18 +48,59 @@ struct mounting {
 	struct cli_unlock secrets;
 	char store[PATH_MAX], mountpoint[PATH_MAX], passthrough[1024];
 	bool foreground;
+	bool fake; /* mount -f: everything but the mount itself */
 };
+
+/* What fstab says to others: mount(8), systemd. */
+static bool not_for_us(const char *opt)
+{
+	static const char *const words[] = {"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group",
+					    "_netdev", "nofail"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (!strcmp(opt, words[i]))
+			return true;
+	return !strncmp(opt, "x-", 2) || !strncmp(opt, "comment=", 8);
+}
+
+/* The value behind "name=", or NULL. It lives as long as the options' text. */
+static const char *value_of(const char *opt, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(opt, name, n) && opt[n] == '=' ? opt + n + 1 : NULL;
+}
+
+static bool secret_option(struct cli_unlock *u, const char *opt)
+{
+	const struct {
+		const char *name;
+		const char **to;
+	} rows[] = {{"passphrase_file", &u->passphrase_file},
+		    {"key_file", &u->key_file},
+		    {"identity", &u->identity_file},
+		    {"identity_passphrase_file", &u->identity_passphrase_file}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const char *v = value_of(opt, rows[i].name);
+		if (v) {
+			*rows[i].to = v;
+			return true;
+		}
+	}
+	return false;
+}
 
 static int one_mount_option(struct mounting *m, const char *opt, struct diag *d)
 {
+	if (not_for_us(opt) || secret_option(&m->secrets, opt))
+		return 0;
 	if (!strcmp(opt, "ro")) {
 		m->o.read_only = true;
 	} else if (!strcmp(opt, "allow_other")) {
 		m->o.allow_other = true;
 	} else if (!strcmp(opt, "noallow_other")) {
 		m->o.allow_other = false;
-	} else if (!strcmp(opt, "rw") || !strcmp(opt, "defaults")) {
-		return 0;
 	} else if (!strncmp(opt, "cache=", 6)) {
 		char *end;
 		unsigned long n = strtoul(opt + 6, &end, 10);
@@ -72,17 +116,33 @@ static int one_mount_option(struct mounting *m, const char *opt, struct diag *d)
 	return 0;
 }
 
-static int mount_options(struct mounting *m, const char *list, struct diag *d)
+/* Splits list in place: it is the argument itself, and what the options point to lives as long as the process. */
+static int mount_options(struct mounting *m, char *list, struct diag *d)
 {
-	CLEANUP_FREE char *copy = strdup(list);
 	char *save = NULL;
 
-	for (char *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
+	for (char *o = strtok_r(list, ",", &save); o; o = strtok_r(NULL, ",", &save)) {
 		int err = one_mount_option(m, o, d);
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+bool cmd_mount_is_helper(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+
+	return !strcmp(slash ? slash + 1 : argv0, "mount.coffer");
+}
+
+/* A serving process that was killed leaves a mount that answers nothing: it is let go, so that mounting again just works. */
+static void let_go_of_dead_mount(const char *mountpoint)
+{
+	struct stat st;
+
+	if (stat(mountpoint, &st) != 0 && errno == ENOTCONN)
+		umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 static int arguments(struct mounting *m, int argc, char **argv, struct diag *d)
@@ -91,8 +151,11 @@ static int arguments(struct mounting *m, int argc, char **argv, struct diag *d)
 	int c, err = 0;
 
 	m->o.allow_other = getuid() == 0;
-	while (err == 0 && (c = getopt_long(argc, argv, "o:f", options, NULL)) != -1) {
-		if (c == 'f')
+	bool helper = cmd_mount_is_helper(argv[0]); /* mount(8) has switches of its own */
+	while (err == 0 && (c = getopt_long(argc, argv, helper ? "o:sfnvN:t:" : "o:f", options, NULL)) != -1) {
+		if (helper && c != 'o')
+			m->fake |= c == 'f';
+		else if (c == 'f')
 			m->foreground = true;
 		else if (c == 'o')
 			err = mount_options(m, optarg, d);
@@ -105,6 +168,7 @@ static int arguments(struct mounting *m, int argc, char **argv, struct diag *d)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "STORE and MOUNTPOINT are needed");
 	if (!realpath(argv[optind], m->store))
 		return diag_fail(d, DIAG_NO_VOLUME, -errno, "%s", argv[optind]);
+	let_go_of_dead_mount(argv[optind + 1]);
 	if (!realpath(argv[optind + 1], m->mountpoint))
 		return diag_fail_errno(d, -errno, "mount point %s", argv[optind + 1]);
 	m->o.store = m->store;
@@ -245,6 +309,8 @@ static int run_mount(int argc, char **argv)
 		err = check_free(m->store, &d);
 	if (err)
 		return cli_fail(&d);
+	if (m->fake)
+		return DIAG_EXIT_DONE;
 	if (m->foreground) {
 		m->o.ready_fd = -1;
 		diag_log_open(false);
@@ -280,9 +346,9 @@ static int run_umount(int argc, char **argv)
 	struct located l;
 	json_t *ok = NULL;
 
-	if (argc != 2)
+	if (argc != 2 || argv[1][0] == '-')
 		return cli_usage(&cmd_umount, "one VOLUME is needed");
-	if (locate(argv[1], &l, &d) != 0)
+	if (locate_served(argv[1], &l, &d) != 0)
 		return cli_fail(&d);
 	int err = l.mounted ? control_call(l.run, json_pack("{s:s}", "op", "unmount"), NULL, NULL, &ok, &d)
 			    : diag_fail(&d, DIAG_NOT_MOUNTED, -ENOTCONN, "%s", argv[1]);

@@ -108,6 +108,11 @@ static int report(json_t *r, const struct args *a, struct diag *d)
 
 	cli_progress_done();
 	cli_size((uint64_t)json_integer_value(json_object_get(r, "bytes")), size);
+	json_int_t refused = json_integer_value(json_object_get(r, "refused"));
+	const char *first_refused = json_string_value(json_object_get(r, "first_refused"));
+	if (refused)
+		err = diag_fail(d, DIAG_DENIED, -EPERM, "attributes of %lld entries were not granted, first %s", refused,
+				first_refused ? first_refused : "?");
 	if (damaged)
 		err = diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "%lld entries could not be restored, first %s", damaged,
 				first ? first : "?");
@@ -196,11 +201,12 @@ static int record(const struct located *l, struct keyring *kr, const char *set, 
 
 static json_t *figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:I, s:s}", "set", set, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other", (json_int_t)r->n_other,
 			 "links", (json_int_t)r->n_links, "bytes", (json_int_t)r->n_bytes, "destroyed",
 			 (json_int_t)r->n_destroyed, "order", r->order, "damaged", (json_int_t)r->n_damaged,
-			 "first_damaged", r->first_damaged);
+			 "first_damaged", r->first_damaged, "refused", (json_int_t)r->n_refused, "first_refused",
+			 r->first_refused);
 }
 
 static int export_set(const struct args *a, struct located_repo *lr, struct keyring *kr, struct diag *d)
@@ -219,7 +225,7 @@ static int export_set(const struct args *a, struct located_repo *lr, struct keyr
 		return err;
 	err = restore_run(&in, &res, d);
 	setview_close(in.view);
-	if (err && err != -EBADMSG)
+	if (err && !(err == -EBADMSG && res.n_damaged) && !(err == -EPERM && res.n_refused))
 		return err;
 	return report(figures(&res, lr->catalog.sets[set].id), a, d);
 }
@@ -279,7 +285,7 @@ static int run(int argc, char **argv)
 
 	if (err)
 		return err;
-	if (locate(a.volume, &l, &d) != 0)
+	if (locate_served(a.volume, &l, &d) != 0)
 		return cli_fail(&d);
 	if (a.in_place)
 		err = through_server(&a, &l, NULL, &d);

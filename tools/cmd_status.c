@@ -151,7 +151,7 @@ static int run_status(int argc, char **argv)
 
 	if (!volume)
 		return cli_usage(&cmd_status, "one VOLUME is needed");
-	if (locate(volume, &l, &d) != 0)
+	if (locate_served(volume, &l, &d) != 0)
 		return cli_fail(&d);
 	int err = 0;
 	if (!l.mounted)
@@ -175,9 +175,9 @@ static int run_sync(int argc, char **argv)
 	struct located l;
 	json_t *ok = NULL;
 
-	if (argc != 2)
+	if (argc != 2 || argv[1][0] == '-')
 		return cli_usage(&cmd_sync, "one VOLUME is needed");
-	if (locate(argv[1], &l, &d) != 0)
+	if (locate_served(argv[1], &l, &d) != 0)
 		return cli_fail(&d);
 	int err = control_call(l.run, json_pack("{s:s}", "op", "sync"), NULL, NULL, &ok, &d);
 	json_decref(ok);
@@ -260,7 +260,7 @@ static int run_check(int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return cli_usage(&cmd_check, "one VOLUME is needed");
-	if (locate(argv[optind], &l, &d) != 0)
+	if (locate_served(argv[optind], &l, &d) != 0)
 		return cli_fail(&d);
 	int err = l.mounted ? control_call(l.run, json_pack("{s:s, s:b}", "op", "check", "data", data), NULL, NULL, &r, &d)
 			    : check_unmounted(l.store, &secrets, data, &r, &d);

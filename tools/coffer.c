@@ -22,8 +22,22 @@ static int help(FILE *f)
 	return 0;
 }
 
+static int guarded(const struct cli_command *c, int argc, char **argv)
+{
+	int err = secret_process_init();
+
+	if (err) {
+		struct diag d = {0};
+		diag_fail_errno(&d, err, "guarding this process's memory");
+		return cli_fail(&d);
+	}
+	return c->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
+	if (cmd_mount_is_helper(argv[0]))
+		return guarded(&cmd_mount, argc, argv);
 	if (argc < 2) {
 		help(stderr);
 		return DIAG_EXIT_USAGE;
@@ -40,13 +54,7 @@ int main(int argc, char **argv)
 		for (int a = 2; a < argc; a++)
 			if (!strcmp(argv[a], "--help") || !strcmp(argv[a], "-h"))
 				return cli_help(commands[i]);
-		int err = secret_process_init();
-		if (err) {
-			struct diag d = {0};
-			diag_fail_errno(&d, err, "guarding this process's memory");
-			return cli_fail(&d);
-		}
-		return commands[i]->run(argc - 1, argv + 1);
+		return guarded(commands[i], argc - 1, argv + 1);
 	}
 	fprintf(stderr, "coffer: no command \"%s\"; `coffer --help` lists them\n", argv[1]);
 	return DIAG_EXIT_USAGE;

@@ -12,6 +12,8 @@
 #include "core/bytes.h"
 #include "core/cleanup.h"
 
+#define ERRNO_MAX 4095 /* the kernel's */
+
 int control_read(int fd, json_t **ret)
 {
 	CLEANUP_BYTES struct bytes_w line = {0};
@@ -82,11 +84,13 @@ static int remote_error(const json_t *e, struct diag *d)
 {
 	const char *name = json_string_value(json_object_get(e, "name"));
 	const char *object = json_string_value(json_object_get(e, "object"));
-	int err = (int)json_integer_value(json_object_get(e, "errno"));
+	json_int_t err = json_integer_value(json_object_get(e, "errno"));
 	enum diag_id id = name ? diag_by_name(name) : DIAG_N;
 
-	return diag_fail(d, id == DIAG_N || id == DIAG_NONE ? DIAG_SYSTEM : id, err ? -err : -EIO, "%s",
-			 object ? object : "");
+	/* An answer that says "error" is one, whatever number it names. */
+	if (err <= 0 || err > ERRNO_MAX)
+		err = EIO;
+	return diag_fail(d, id == DIAG_N || id == DIAG_NONE ? DIAG_SYSTEM : id, -(int)err, "%s", object ? object : "");
 }
 
 int control_call(const char *run_dir, json_t *req, void (*progress)(void *arg, const json_t *p),

@@ -13,7 +13,7 @@
  *   check               data                                     counts, findings (array of texts)
  *   unmount             -                                        ok; the process then ends
  *   escrow.sync         -                                        pending
- *   backup.run          tier, full, repository (name, optional)  manifest figures
+ *   backup.run          tiers ("daily weekly"), full, repository manifest figures, verified
  *   restore             set|at, paths, to, in_place, repository  counts. `to` lies inside the mount point
  *   destroy.inventory   paths, destroy_moved, destroy_linked     inventory (text), sealed (hex), bytes, n_destroy, n_kept, listing
  *   destroy.describe    order                                    listing (names where they open), drift (bool)

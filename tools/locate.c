@@ -73,6 +73,8 @@ static bool by_mountpoint(const char *real, struct located *l)
 		snprintf(run, sizeof(run), "%s/%s", run_root(), de->d_name);
 		read_where(run, &one);
 		if (!strcmp(one.mountpoint, real) && answers(run)) {
+			strcpy(one.run, run);
+			one.mounted = true;
 			*l = one;
 			return true;
 		}
@@ -80,19 +82,28 @@ static bool by_mountpoint(const char *real, struct located *l)
 	return false;
 }
 
-int locate(const char *volume, struct located *ret, struct diag *d)
+static int not_there(const char *volume, int err, struct diag *d)
+{
+	return diag_fail(d, err == EACCES ? DIAG_DENIED : DIAG_NO_VOLUME, -err, "%s", volume);
+}
+
+static int look(const char *volume, bool served, struct located *ret, struct diag *d)
 {
 	struct located l = {.store_fd = -1};
 	char real[PATH_MAX];
 	bool backup;
 
 	if (!realpath(volume, real))
-		return diag_fail(d, DIAG_NO_VOLUME, -errno, "%s", volume);
+		return not_there(volume, errno, d);
 	if (!by_mountpoint(real, &l))
 		strcpy(l.store, real);
 	l.store_fd = open(l.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l.store_fd < 0 && errno == EACCES && served && l.mounted) {
+		*ret = l;
+		return 0;
+	}
 	if (l.store_fd < 0)
-		return diag_fail(d, DIAG_NO_VOLUME, -errno, "%s", volume);
+		return not_there(volume, errno, d);
 	int err = header_read(l.store_fd, l.store, &l.header, &backup, d);
 	if (err) {
 		close(l.store_fd);
@@ -104,6 +115,16 @@ int locate(const char *volume, struct located *ret, struct diag *d)
 		read_where(l.run, &l);
 	*ret = l;
 	return 0;
+}
+
+int locate(const char *volume, struct located *ret, struct diag *d)
+{
+	return look(volume, false, ret, d);
+}
+
+int locate_served(const char *volume, struct located *ret, struct diag *d)
+{
+	return look(volume, true, ret, d);
 }
 
 void locate_free(struct located *l)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,26 +22,66 @@
 #include "core/durable.h"
 
 #define TICK_SECONDS 1
+#define STOP_AGAIN_MS 20
 
-static struct front *volatile signalled_front;
+/* --- signals --- */
+
+static sem_t signalled;
 
 static void on_signal(int sig)
 {
 	(void)sig;
-	if (signalled_front)
-		front_stop(signalled_front);
+	sem_post(&signalled);
 }
 
-static void catch_signals(struct front *f)
+static void catch_signals(void)
 {
-	struct sigaction stop = {.sa_handler = f ? on_signal : SIG_DFL};
+	struct sigaction stop = {.sa_handler = on_signal};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 
-	signalled_front = f;
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
+}
+
+static struct timespec in_milliseconds(long ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += ms * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return t;
+}
+
+/*
+ * Waits for a signal (or for the loop's own end, which posts as well). What programs wrote and the kernel still holds is
+ * brought in before the loop is stopped: a plain stop loses nothing, open files included.
+ */
+static void *stop_on_signal(void *arg)
+{
+	struct server *s = arg;
+	bool ended;
+
+	while (sem_wait(&signalled) != 0)
+		;
+	pthread_mutex_lock(&s->lock);
+	ended = s->stopping;
+	pthread_mutex_unlock(&s->lock);
+	int err = ended ? 0 : front_flush(s->front);
+	if (err)
+		diag_log(DIAG_ERROR, "%s: flushing before the stop: %s", s->mountpoint, diag_errno(err));
+	pthread_mutex_lock(&s->lock);
+	while (!s->stopping) {
+		struct timespec again = in_milliseconds(STOP_AGAIN_MS);
+
+		front_stop(s->front);
+		pthread_cond_timedwait(&s->idle, &s->lock, &again);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
 }
 
 /* --- trail and alarms --- */
@@ -94,13 +135,19 @@ static int make_run_dir(struct server *s, const char *mountpoint, struct diag *d
 	strcpy(parent, s->run);
 	slash = strrchr(parent, '/');
 	*slash = 0;
-	if ((mkdir(parent, 0755) && errno != EEXIST) || (mkdir(s->run, 0711) && errno != EEXIST))
+	bool made = mkdir(parent, 0755) == 0;
+	if ((!made && errno != EEXIST) || (mkdir(s->run, 0711) && errno != EEXIST))
+		return diag_fail_errno(d, -errno, "%s", s->run);
+	/* Members other than root find the socket here, whatever the umask was. */
+	if ((made && chmod(parent, 0755)) || chmod(s->run, 0711))
 		return diag_fail_errno(d, -errno, "%s", s->run);
 	json_t *j = json_pack("{s:s, s:s, s:i}", "store", s->store, "mountpoint", mountpoint, "pid",
 			      (int)getpid());
 	snprintf(path, sizeof(path), "%s/where", s->run);
 	int err = j && json_dump_file(j, path, JSON_COMPACT) == 0 ? 0 : -EIO;
 	json_decref(j);
+	if (err == 0 && chmod(path, 0644) != 0)
+		err = -errno;
 	return err ? diag_fail_errno(d, err, "%s", path) : 0;
 }
 
@@ -211,21 +258,26 @@ static void wait_connections(struct server *s)
 /* Mounted and reachable: serves until unmounted. */
 static int serve_mounted(struct server *s, const struct serve_options *o, struct diag *d)
 {
-	pthread_t control, ticker;
+	pthread_t control, ticker, stopper;
 	int err = serve_control_start(s, &control, d);
 
 	if (err)
 		return err;
+	sem_init(&signalled, 0, 0);
 	err = -pthread_create(&ticker, NULL, tick, s);
 	if (err == 0) {
-		catch_signals(s->front);
+		bool stoppable = pthread_create(&stopper, NULL, stop_on_signal, s) == 0;
+		if (stoppable)
+			catch_signals();
 		serve_trail(s, NULL, "mount", s->mountpoint, NULL, "ok",
 			    keyring_slot_label(s->kr), true);
 		push_heads(s);
 		tell_ready(o, NULL);
 		front_serve(s->front);
-		catch_signals(NULL);
 		wait_connections(s);
+		sem_post(&signalled);
+		if (stoppable)
+			pthread_join(stopper, NULL);
 		pthread_join(ticker, NULL);
 	}
 	shutdown(s->listen_fd, SHUT_RDWR);
@@ -239,8 +291,6 @@ static int close_all(struct server *s)
 	int err = 0;
 
 	front_free(s->front);
-	for (size_t i = 0; i < CONF_REPOSITORIES_MAX; i++)
-		repo_close(s->repos[i]);
 	if (s->trail && s->volume) {
 		serve_trail(s, NULL, "unmount", s->mountpoint, NULL, "ok", NULL, true);
 		push_heads(s);
@@ -253,10 +303,26 @@ static int close_all(struct server *s)
 	return err;
 }
 
+/* A trail that is too short may be part of an older copy of the whole store: then that is what the user must hear. */
+static int tell_rollback(struct server *s, const struct serve_options *o, int err, struct diag *d)
+{
+	struct volume_config cfg = {.store = s->store, .kr = s->kr, .cache_bytes = o->cache_bytes, .read_only = true};
+	struct diag rollback = {0};
+	struct volume *v;
+
+	if (volume_open(&cfg, &v, &rollback) == 0)
+		volume_close(v);
+	else if (rollback.id == DIAG_ROLLED_BACK)
+		*d = rollback;
+	return err;
+}
+
 static int serve_up(struct server *s, const struct serve_options *o, struct diag *d)
 {
 	int err = open_charter_and_trail(s, d);
 
+	if (err && d->id == DIAG_TRAIL_DAMAGED)
+		return tell_rollback(s, o, err, d);
 	if (err == 0)
 		err = conf_load(s->store_fd, &s->conf, d);
 	if (err == 0)

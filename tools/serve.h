@@ -3,7 +3,7 @@
  *
  * serve_run goes through its phases in order (unlock done by the caller): run folder and lock, volume, trail, mount, control
  * socket, "ready" on ready_fd, loop, then everything in reverse. Threads: front's loop threads, one accepting thread, one thread a
- * control connection (at most 16), a ticking thread for trail checkpoints and anchor heads. Signals: SIGTERM and SIGINT stop; SIGHUP rereads coffer.conf.
+ * control connection (at most 16), a ticking thread for trail checkpoints and anchor heads. Signals: SIGTERM and SIGINT stop. coffer.conf's repositories are those of the time of the mount.
  */
 #ifndef COFFER_TOOLS_SERVE_H
 #define COFFER_TOOLS_SERVE_H
@@ -38,11 +38,10 @@ struct server {
 	struct front *front;
 	struct charter *charter;
 	struct conf conf;
-	struct repo *repos[CONF_REPOSITORIES_MAX]; /* opened when first needed */
 	time_t started;
 	bool allow_other;
 
-	pthread_mutex_t lock; /* guards everything below, and repos */
+	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t idle;
 	unsigned n_connections;
 	bool stopping;
@@ -66,8 +65,16 @@ int serve_control_start(struct server *s, pthread_t *ret, struct diag *d);
 /* One operation: fills *ret_ok or returns an error with d. fd is for progress lines. */
 int serve_op(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret_ok,
 	     struct diag *d);
-/* The n-th repository, opened; DIAG_NO_REPOSITORY. name NULL: the first. */
+/*
+ * A repository of coffer.conf, opened; DIAG_NO_REPOSITORY. name NULL: the first. The caller closes it after the operation, so that its medium can be
+ * taken away and brought back while the volume is mounted.
+ */
 int serve_repo(struct server *s, const char *name, struct repo **ret, struct diag *d);
+static inline void serve_repo_closep(struct repo **r)
+{
+	repo_close(*r);
+}
+#define CLEANUP_REPO __attribute__((cleanup(serve_repo_closep)))
 /* A trail record of an operation by a peer. When durable it is checkpointed as well before this returns. */
 int serve_trail(struct server *s, const struct peer *p, const char *operation, const char *object,
 		const char *purpose, const char *result, const char *detail, bool durable);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "backup/backup.h"
+#include "backup/policy.h"
 #include "backup/restore.h"
 #include "core/cleanup.h"
 #include "tools/control.h"
@@ -65,19 +66,59 @@ static json_t *manifest_figures(const struct set_manifest *m)
 			 (json_int_t)stored);
 }
 
+/* The policy as it stands now; a file that is wrong at the moment leaves the one that the mount began with. */
+static bool wants_verification(struct server *s)
+{
+	struct conf now;
+
+	return conf_load(s->store_fd, &now, NULL) == 0 ? now.verify_after : s->conf.verify_after;
+}
+
+static int verify_new(struct server *s, struct repo *r, const struct set_manifest *m, struct diag *d)
+{
+	struct backup_verdict v = {0};
+	int err = backup_verify(r, s->kr, m, &v, d);
+
+	if (err || v.n_bad == 0)
+		return err;
+	return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "set %s, just taken: %s", m->id, v.first_bad);
+}
+
+/* What is told of a set that was taken, after the verification that the policy may want. */
+static int conclude(struct server *s, const struct peer *p, struct repo *r, const struct set_manifest *m, json_t **ret,
+		    struct diag *d)
+{
+	bool verify = wants_verification(s);
+	int err = verify ? verify_new(s, r, m, d) : 0;
+	char detail[64];
+
+	snprintf(detail, sizeof(detail), "%s%s", m->full ? "full" : "incremental",
+		 !verify ? "" : err ? ", verification failed" : ", verified");
+	serve_trail(s, p, "backup.run", m->id, m->tiers, err ? "integrity" : "ok", detail, true);
+	if (err)
+		return err;
+	*ret = manifest_figures(m);
+	if (*ret)
+		json_object_set_new(*ret, "verified", json_boolean(verify));
+	return *ret ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", m->id);
+}
+
 static int run_backup(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
 		      struct diag *d)
 {
-	const char *tier = "daily", *repository = NULL;
+	const char *text = "daily", *repository = NULL;
+	char tier[POLICY_TIERS_MAX + 1];
+	unsigned tiers;
 	struct job job = {.s = s, .fd = fd};
 	struct set_manifest m = {0};
 	int full = 0;
-	struct repo *r;
+	CLEANUP_REPO struct repo *r = NULL;
 
-	json_unpack((json_t *)req, "{s?s, s?b, s?s}", "tier", &tier, "full", &full, "repository",
+	json_unpack((json_t *)req, "{s?s, s?b, s?s}", "tiers", &text, "full", &full, "repository",
 		    &repository);
-	if (strcmp(tier, "daily") != 0 && strcmp(tier, "weekly") != 0 && strcmp(tier, "monthly") != 0)
-		return diag_fail(d, DIAG_USAGE, -EINVAL, "tier \"%s\" (daily, weekly, monthly)", tier);
+	if (policy_tiers_parse(text, &tiers) != 0)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "tier \"%s\" (daily, weekly, monthly)", text);
+	policy_tiers_text(tiers, tier);
 	int err = serve_repo(s, repository, &r, d);
 	if (err)
 		return err;
@@ -89,11 +130,10 @@ static int run_backup(struct server *s, const struct peer *p, const json_t *req,
 		return diag_fail(d, DIAG_TRAIL, err, "%s", s->store);
 	err = backup_run(&in, &m, d);
 	if (err == 0) {
-		*ret = manifest_figures(&m);
-		serve_trail(s, p, "backup.run", m.id, tier, "ok", m.full ? "full" : "incremental", true);
+		err = conclude(s, p, r, &m, ret, d);
 		set_manifest_free(&m);
 	} else {
-		serve_trail(s, p, "backup.run", repo_url(r), tier, "failed", d->object, true);
+		serve_trail(s, p, "backup.run", repo_url(r), tier, "failed", diag_name(d->id), true);
 	}
 	return err;
 }
@@ -165,12 +205,13 @@ static int string_list(const json_t *a, const char ***ret, size_t *ret_n)
 
 static json_t *restore_figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:I, s:s}", "set", set, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other",
 			 (json_int_t)r->n_other, "links", (json_int_t)r->n_links, "bytes",
 			 (json_int_t)r->n_bytes, "destroyed", (json_int_t)r->n_destroyed, "order",
 			 r->order, "damaged", (json_int_t)r->n_damaged, "first_damaged",
-			 r->first_damaged);
+			 r->first_damaged, "refused", (json_int_t)r->n_refused, "first_refused",
+			 r->first_refused);
 }
 
 static int restore_from(struct server *s, struct repo *r, const struct set_catalog *cat, size_t set,
@@ -184,7 +225,7 @@ static int restore_from(struct server *s, struct repo *r, const struct set_catal
 	err = restore_run(in, &res, d);
 	setview_close(in->view);
 	/* Damage is told with what could be restored, not instead of it. */
-	if (err == 0 || err == -EBADMSG) {
+	if (err == 0 || (err == -EBADMSG && res.n_damaged) || (err == -EPERM && res.n_refused)) {
 		*ret = restore_figures(&res, cat->sets[set].id);
 		err = 0;
 	}
@@ -202,7 +243,7 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 	json_t *list = NULL;
 	int in_place = 0;
 	size_t n_paths = 0, i;
-	struct repo *r;
+	CLEANUP_REPO struct repo *r = NULL;
 
 	json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?o}", "set", &set, "at", &at, "to", &to,
 		    "repository", &repository, "in_place", &in_place, "paths", &list);
@@ -225,8 +266,9 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 				     .restored = on_restored, .progress = on_restore_progress, .arg = &job};
 	if (err == 0)
 		err = restore_from(s, r, &cat, i, &in, ret, d);
-	serve_trail(s, p, "restore", err == 0 ? cat.sets[i].id : set ? set : "-", to, err ? "failed" : "ok",
-		    err ? d->object : "", false);
+	/* Neither paths nor the message's object: names of files do not go into the trail in the clear. */
+	serve_trail(s, p, "restore", err == 0 ? cat.sets[i].id : "-", in_place ? "in place" : "beside",
+		    err ? "failed" : "ok", err ? diag_name(d->id) : "", false);
 	set_catalog_free(&cat);
 	return err;
 }

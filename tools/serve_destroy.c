@@ -72,6 +72,13 @@ static int resolve_all(struct server *s, const json_t *paths, uint64_t **ret, si
 	return 0;
 }
 
+static void close_all_repos(struct repo *(*repos)[CONF_REPOSITORIES_MAX])
+{
+	for (size_t i = 0; i < CONF_REPOSITORIES_MAX; i++)
+		repo_close((*repos)[i]);
+}
+#define CLEANUP_REPOS __attribute__((cleanup(close_all_repos)))
+
 static int all_repos(struct server *s, struct repo *ret[CONF_REPOSITORIES_MAX], struct diag *d)
 {
 	for (size_t i = 0; i < s->conf.n_repositories; i++) {
@@ -180,7 +187,7 @@ int serve_op_inventory(struct server *s, const struct peer *p, const json_t *req
 		       struct diag *d)
 {
 	CLEANUP_FREE uint64_t *targets = NULL;
-	struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
+	CLEANUP_REPOS struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
 	struct inventory_request in = {.volume = s->volume, .repos = repos};
 	struct inventory inv = {0};
 	(void)p, (void)fd;
@@ -247,16 +254,86 @@ int serve_op_describe(struct server *s, const struct peer *p, const json_t *req,
 	return err ? diag_fail_errno(d, err, "order %s", o.number) : 0;
 }
 
+/* A name that leads from a folder to what is destroyed. */
+struct leading {
+	uint64_t parent;
+	char *name;
+};
+
 struct job {
 	struct server *s;
 	int fd;
+	struct leading *names; /* collected before, while they still open */
+	size_t n_names, cap_names;
+	uint64_t *kept; /* ids that lose a link, or nothing */
+	size_t n_kept;
 };
+
+static void job_free(struct job *j)
+{
+	for (size_t i = 0; i < j->n_names; i++)
+		free(j->names[i].name);
+	free(j->names);
+	free(j->kept);
+}
+
+static int on_leading(void *arg, uint64_t parent, uint64_t link, uint64_t child, bool present, const char *name)
+{
+	struct job *j = arg;
+	(void)link, (void)child;
+
+	if (!present || !*name)
+		return 0;
+	if (j->n_names == j->cap_names) {
+		size_t cap = j->cap_names ? j->cap_names * 2 : 64;
+		struct leading *wider = reallocarray(j->names, cap, sizeof(*wider));
+		if (!wider)
+			return -ENOMEM;
+		j->names = wider;
+		j->cap_names = cap;
+	}
+	char *copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	j->names[j->n_names++] = (struct leading){.parent = parent, .name = copy};
+	return 0;
+}
+
+/* What the kernel has to forget afterwards. An order that is gone on with has no names left to find. */
+static int collect_cached(struct job *j, const char *number, struct diag *d)
+{
+	CLEANUP_FREE uint64_t *ids = NULL;
+	CLEANUP_FREE uint8_t *text = NULL;
+	struct inventory inv = {0};
+	struct order o;
+	size_t len, n = 0;
+
+	int err = order_load(j->s->store_fd, number, &o, &text, &len, d);
+	if (err)
+		return err;
+	err = inventory_decode(text, len, &inv);
+	if (err == 0)
+		err = inventory_ids(&inv, &ids, &n);
+	if (err == 0)
+		err = volume_links_of(j->s->volume, ids, n, on_leading, j);
+	j->kept = err == 0 ? calloc(inv.n_items + 1, sizeof(*j->kept)) : NULL;
+	for (size_t i = 0; j->kept && i < inv.n_items; i++)
+		if (inv.items[i].flags & INVENTORY_KEPT)
+			j->kept[j->n_kept++] = inv.items[i].id;
+	inventory_free(&inv);
+	return err ? diag_fail_errno(d, err, "order %s", number) : 0;
+}
 
 static void on_invalidate(void *arg, const uint64_t *ids, size_t n)
 {
 	struct job *j = arg;
 
+	for (size_t i = 0; i < j->n_names; i++) {
+		front_invalidate_entry(j->s->front, j->names[i].parent, j->names[i].name);
+		front_invalidate(j->s->front, &j->names[i].parent, 1);
+	}
 	front_invalidate(j->s->front, ids, n);
+	front_invalidate(j->s->front, j->kept, j->n_kept);
 }
 
 static int on_progress(void *arg, const char *step, uint64_t done, uint64_t total)
@@ -289,7 +366,7 @@ static int context(struct server *s, const struct peer *p, struct job *j, struct
 static int execute(struct server *s, const struct peer *p, const char *number, int fd, json_t **ret,
 		   struct diag *d)
 {
-	struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
+	CLEANUP_REPOS struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
 	const char *urls[CONF_REPOSITORIES_MAX];
 	struct job j = {.s = s, .fd = fd};
 	struct shred_context ctx;
@@ -300,7 +377,10 @@ static int execute(struct server *s, const struct peer *p, const char *number, i
 	if (err == 0)
 		err = front_flush(s->front);
 	if (err == 0)
+		err = collect_cached(&j, number, d);
+	if (err == 0)
 		err = shred_execute(&ctx, number, &res, d);
+	job_free(&j);
 	if (err)
 		return err;
 	*ret = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "order", number, "state", order_state_name(res.state),
@@ -327,7 +407,7 @@ int serve_op_execute(struct server *s, const struct peer *p, const json_t *req, 
 int serve_op_verify(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
 		    struct diag *d)
 {
-	struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
+	CLEANUP_REPOS struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
 	const char *urls[CONF_REPOSITORIES_MAX];
 	struct job j = {.s = s, .fd = fd};
 	struct shred_verdict v = {0};

@@ -34,7 +34,7 @@ static json_t *repository_figures(struct server *s, const struct conf_repository
 {
 	struct set_catalog cat = {0};
 	struct diag d = {0};
-	struct repo *r;
+	CLEANUP_REPO struct repo *r = NULL;
 	json_t *j = json_pack("{s:s, s:s}", "name", c->name, "url", c->url);
 
 	if (!j)
@@ -307,21 +307,13 @@ int serve_op(struct server *s, const struct peer *p, const json_t *req, int fd, 
 int serve_repo(struct server *s, const char *name, struct repo **ret, struct diag *d)
 {
 	size_t i = 0;
-	int err = 0;
 
 	while (name && i < s->conf.n_repositories && strcmp(s->conf.repositories[i].name, name) != 0)
 		i++;
 	if (i >= s->conf.n_repositories)
 		return diag_fail(d, DIAG_NO_REPOSITORY, -ENOENT, "%s",
 				 name ? name : "coffer.conf names no repository");
-	pthread_mutex_lock(&s->lock);
-	if (!s->repos[i])
-		err = repo_open(s->conf.repositories[i].url, keyring_volume_id(s->kr),
-				keyring_header(s->kr)->sign_pk, &s->repos[i], d);
-	if (err == 0)
-		*ret = s->repos[i];
-	pthread_mutex_unlock(&s->lock);
-	return err;
+	return repo_open(s->conf.repositories[i].url, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, ret, d);
 }
 
 bool serve_claim(struct server *s, bool *flag)

@@ -1,6 +1,6 @@
 /*
- * What the tests of repositories, sets, backup and restore stand on: the volume of volume_fixture.h, a repository beside it, and
- * ways to look at raw files.
+ * What the tests of repositories, sets, backup and restore stand on: the volume of
+ * volume_fixture.h, a repository beside it, and ways to look at raw files.
  */
 #ifndef COFFER_TESTS_UNIT_BACKUP_FIXTURE_H
 #define COFFER_TESTS_UNIT_BACKUP_FIXTURE_H
@@ -29,7 +29,8 @@ static inline struct keyring *keys(struct backup_fixture *b)
 
 static inline void open_repo(struct backup_fixture *b)
 {
-	int r = repo_open(b->repo_dir, keyring_volume_id(keys(b)), keyring_header(keys(b))->sign_pk, &b->repo, &b->d);
+	int r = repo_open(b->repo_dir, keyring_volume_id(keys(b)), keyring_header(keys(b))->sign_pk,
+			  &b->repo, &b->d);
 
 	assert_int_equal(r, 0);
 }
@@ -44,7 +45,9 @@ static inline int backup_setup(void **state)
 	b->fx = fx;
 	snprintf(b->repo_dir, sizeof(b->repo_dir), "%s/repo", b->fx->dir);
 	snprintf(b->out_dir, sizeof(b->out_dir), "%s/out", b->fx->dir);
-	assert_int_equal(repo_create(b->repo_dir, keyring_volume_id(keys(b)), keyring_sign_seed(keys(b)), &b->d), 0);
+	assert_int_equal(
+	    repo_create(b->repo_dir, keyring_volume_id(keys(b)), keyring_sign_seed(keys(b)), &b->d),
+	    0);
 	open_repo(b);
 	*state = b;
 	return 0;
@@ -66,8 +69,13 @@ static inline struct backup_request request(struct backup_fixture *b, bool full)
 {
 	static const uint8_t charter[32] = {7};
 
-	return (struct backup_request){.volume = b->fx->v, .repo = b->repo, .tier = "daily", .full = full,
-				       .charter = charter, .trail = {.size = 5, .root = {9}}, .arg = b};
+	return (struct backup_request){.volume = b->fx->v,
+				       .repo = b->repo,
+				       .tier = "daily",
+				       .full = full,
+				       .charter = charter,
+				       .trail = {.size = 5, .root = {9}},
+				       .arg = b};
 }
 
 static inline void back_up(struct backup_fixture *b, bool full, struct set_manifest *ret)
@@ -90,14 +98,15 @@ static inline void back_up_only(struct backup_fixture *b, bool full)
 
 static inline void load(struct backup_fixture *b, struct set_catalog *ret)
 {
-	assert_int_equal(set_catalog_load(b->repo, keyring_volume_id(keys(b)), keyring_header(keys(b))->sign_pk,
-					  ret, &b->d),
+	assert_int_equal(set_catalog_load(b->repo, keyring_volume_id(keys(b)),
+					  keyring_header(keys(b))->sign_pk, ret, &b->d),
 			 0);
 }
 
 /* --- raw files --- */
 
-static inline void object_path(struct backup_fixture *b, const char *id, const char *what, char out[PATH_MAX])
+static inline void object_path(struct backup_fixture *b, const char *id, const char *what,
+			       char out[PATH_MAX])
 {
 	snprintf(out, PATH_MAX, "%s/sets/%s/%s", b->repo_dir, id, what);
 }
@@ -165,7 +174,8 @@ static inline uint8_t *noise(uint64_t seed, size_t len)
 	return p;
 }
 
-static inline uint64_t make_noise(struct volume *v, uint64_t parent, const char *name, uint64_t seed, size_t len)
+static inline uint64_t make_noise(struct volume *v, uint64_t parent, const char *name,
+				  uint64_t seed, size_t len)
 {
 	CLEANUP_FREE uint8_t *p = noise(seed, len);
 	uint64_t id = make(v, parent, name, S_IFREG | 0644);
@@ -174,7 +184,8 @@ static inline uint64_t make_noise(struct volume *v, uint64_t parent, const char 
 	return id;
 }
 
-static inline void puncture(struct backup_fixture *b, unsigned trees, uint64_t id, const char *order)
+static inline void puncture(struct backup_fixture *b, unsigned trees, uint64_t id,
+			    const char *order)
 {
 	const struct keyring_range range = {id, id};
 	size_t pending;

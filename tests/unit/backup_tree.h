@@ -1,6 +1,7 @@
 /*
- * Trees as text, for comparing a live volume with a folder: a line for each entry in the order of paths, with everything that a restore must
- * bring back. And a life that changes a volume at random, from a seed.
+ * Trees as text, for comparing a live volume with a folder: a line for each entry in the order of
+ * paths, with everything that a restore must bring back. And a life that changes a volume at
+ * random, from a seed.
  */
 #ifndef COFFER_TESTS_UNIT_BACKUP_TREE_H
 #define COFFER_TESTS_UNIT_BACKUP_TREE_H
@@ -79,8 +80,8 @@ static inline size_t tree_names(const char *list, size_t len, const char *v[64])
 
 /* ---- the live volume ---- */
 
-static inline int tree_dirent(void *arg, const char *name, uint64_t id, uint32_t type_mode, uint64_t cookie,
-			      const struct volume_attr *attr)
+static inline int tree_dirent(void *arg, const char *name, uint64_t id, uint32_t type_mode,
+			      uint64_t cookie, const struct volume_attr *attr)
 {
 	(void)type_mode;
 	(void)cookie;
@@ -101,7 +102,8 @@ static inline void tree_live_content(FILE *out, struct volume *v, const struct v
 		assert_int_equal(volume_seek(v, a->id, data, SEEK_HOLE, &hole), 0);
 		fprintf(out, " %llu-%llu", (unsigned long long)data, (unsigned long long)hole);
 		for (uint64_t at = data; at < hole;) {
-			ssize_t n = volume_read(v, a->id, buf, hole - at < 1 << 20 ? hole - at : 1 << 20, at);
+			ssize_t n = volume_read(v, a->id, buf,
+						hole - at < 1 << 20 ? hole - at : 1 << 20, at);
 			assert_true(n > 0);
 			kdf_hash_update(st, buf, (size_t)n);
 			at += (uint64_t)n;
@@ -173,7 +175,8 @@ static inline void tree_file_content(FILE *out, int fd, uint64_t size)
 		assert_true(hole > data);
 		fprintf(out, " %lld-%lld", (long long)data, (long long)hole);
 		for (off_t at = data; at < hole;) {
-			ssize_t n = pread(fd, buf, hole - at < 1 << 20 ? (size_t)(hole - at) : 1 << 20, at);
+			ssize_t n =
+			    pread(fd, buf, hole - at < 1 << 20 ? (size_t)(hole - at) : 1 << 20, at);
 			assert_true(n > 0);
 			kdf_hash_update(st, buf, (size_t)n);
 			at += n;
@@ -208,9 +211,14 @@ static inline void tree_folder_entry(FILE *out, const char *full, const char *pa
 	struct stat st;
 
 	assert_int_equal(lstat(full, &st), 0);
-	struct volume_attr a = {.mode = st.st_mode, .nlink = (uint32_t)st.st_nlink, .uid = st.st_uid,
-				.gid = st.st_gid, .size = (uint64_t)st.st_size, .rdev = st.st_rdev,
-				.atime = st.st_atim, .mtime = st.st_mtim};
+	struct volume_attr a = {.mode = st.st_mode,
+				.nlink = (uint32_t)st.st_nlink,
+				.uid = st.st_uid,
+				.gid = st.st_gid,
+				.size = (uint64_t)st.st_size,
+				.rdev = st.st_rdev,
+				.atime = st.st_atim,
+				.mtime = st.st_mtim};
 	tree_line(out, path, &a);
 	tree_file_xattrs(out, full);
 	if (S_ISREG(st.st_mode)) {
@@ -295,11 +303,16 @@ static inline void life_name(struct life *l, char out[32])
 {
 	unsigned form = draw(l, 3), i = draw(l, 8);
 
-	snprintf(out, 32, "%s%u", form == 0 ? "n" : form == 1 ? "a longer name " : "\xe6\x96\x87\xe4\xbb\xb6", i);
+	snprintf(out, 32, "%s%u",
+		 form == 0   ? "n"
+		 : form == 1 ? "a longer name "
+			     : "\xe6\x96\x87\xe4\xbb\xb6",
+		 i);
 }
 
 /* An entry somewhere, 0 when the name drawn is free. */
-static inline uint64_t life_entry(struct life *l, uint64_t *ret_dir, char name[32], struct volume_attr *a)
+static inline uint64_t life_entry(struct life *l, uint64_t *ret_dir, char name[32],
+				  struct volume_attr *a)
 {
 	*ret_dir = life_dir(l);
 	life_name(l, name);
@@ -308,7 +321,8 @@ static inline uint64_t life_entry(struct life *l, uint64_t *ret_dir, char name[3
 
 static inline void life_make(struct life *l)
 {
-	static const uint32_t types[] = {S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK};
+	static const uint32_t types[] = {S_IFREG, S_IFREG, S_IFREG, S_IFREG,
+					 S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK};
 	struct volume_attr a;
 	uint64_t dir;
 	char name[32];
@@ -319,7 +333,9 @@ static inline void life_make(struct life *l)
 	if (type == S_IFDIR && l->n_dirs == 24)
 		type = S_IFREG;
 	uint32_t mode = type == S_IFLNK ? 0777 : 0600 + draw(l, 0200);
-	struct volume_new in = {.mode = type | mode, .uid = draw(l, 3) ? geteuid() : 7, .gid = getegid(),
+	struct volume_new in = {.mode = type | mode,
+				.uid = draw(l, 3) ? geteuid() : 7,
+				.gid = getegid(),
 				.target = "somewhere/else"};
 	assert_int_equal(volume_make(l->v, dir, name, &in, &a), 0);
 	volume_forget(l->v, a.id, 1);
@@ -338,17 +354,26 @@ static inline void life_write(struct life *l)
 		return;
 	uint64_t off = draw(l, 2) ? draw(l, sizes[draw(l, 7)]) : 0;
 	size_t len = 1 + draw(l, sizes[draw(l, 7)]);
+
+	if (draw(l, 6) == 0) { /* one group of a map, of the four that a record covers */
+		off = draw(l, 6) * MAP_GROUP_BYTES;
+		len = MAP_GROUP_BYTES;
+	}
 	switch (draw(l, 8)) {
 	case 0:
 		in.size = draw(l, 3) ? draw(l, sizes[draw(l, 7)]) : 0;
 		assert_int_equal(volume_setattr(l->v, a.id, VOLUME_SET_SIZE, &in, &a), 0);
 		return;
 	case 1:
-		assert_int_equal(
-			volume_fallocate(l->v, a.id, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len), 0);
+		assert_int_equal(volume_fallocate(l->v, a.id,
+						  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off,
+						  len),
+				 0);
 		return;
 	case 2:
-		assert_int_equal(volume_fallocate(l->v, a.id, draw(l, 2) ? FALLOC_FL_KEEP_SIZE : 0, off, len), 0);
+		assert_int_equal(
+		    volume_fallocate(l->v, a.id, draw(l, 2) ? FALLOC_FL_KEEP_SIZE : 0, off, len),
+		    0);
 		return;
 	default: {
 		CLEANUP_FREE uint8_t *p = noise(l->x, len);
@@ -401,8 +426,12 @@ static inline void life_link(struct life *l)
 
 static inline void life_attrs(struct life *l)
 {
-	struct volume_attr a, in = {.mode = draw(l, 010000), .mtime = {.tv_sec = draw(l, 1u << 31), .tv_nsec = draw(l, 1000000000)},
-				    .atime = {.tv_sec = draw(l, 1u << 31), .tv_nsec = 17}, .uid = 12, .gid = 34};
+	struct volume_attr a,
+	    in = {.mode = draw(l, 010000),
+		  .mtime = {.tv_sec = draw(l, 1u << 31), .tv_nsec = draw(l, 1000000000)},
+		  .atime = {.tv_sec = draw(l, 1u << 31), .tv_nsec = 17},
+		  .uid = 12,
+		  .gid = 34};
 	unsigned mask = VOLUME_SET_MTIME | VOLUME_SET_ATIME;
 	uint64_t dir;
 	char name[32];
@@ -435,8 +464,9 @@ static inline void life_xattrs(struct life *l)
 
 static inline void live_on(struct life *l, unsigned n)
 {
-	static void (*const acts[])(struct life *) = {life_make,   life_make, life_make,  life_write, life_write, life_write,
-						      life_rename, life_link, life_remove, life_attrs, life_xattrs};
+	static void (*const acts[])(struct life *) = {
+	    life_make,   life_make, life_make,   life_write, life_write, life_write,
+	    life_rename, life_link, life_remove, life_attrs, life_xattrs};
 
 	for (unsigned i = 0; i < n; i++)
 		acts[draw(l, 11)](l);
@@ -444,7 +474,8 @@ static inline void live_on(struct life *l, unsigned n)
 
 static inline struct life life_begin(struct volume *v, uint64_t seed)
 {
-	return (struct life){.v = v, .x = seed * 0x9e3779b97f4a7c15u, .dirs = {VOLUME_ROOT_ID}, .n_dirs = 1};
+	return (struct life){
+	    .v = v, .x = seed * 0x9e3779b97f4a7c15u, .dirs = {VOLUME_ROOT_ID}, .n_dirs = 1};
 }
 
 #endif

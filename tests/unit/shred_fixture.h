@@ -1,6 +1,7 @@
 /*
- * What the tests of destruction stand on: a volume with trail, one escrow, one repository and a charter of three members, made as the tools make
- * them, and short forms of requesting, approving and executing.
+ * What the tests of destruction stand on: a volume with trail, one escrow, one repository and a
+ * charter of three members, made as the tools make them, and short forms of requesting, approving
+ * and executing.
  */
 #ifndef COFFER_TESTS_UNIT_SHRED_FIXTURE_H
 #define COFFER_TESTS_UNIT_SHRED_FIXTURE_H
@@ -72,10 +73,17 @@ static inline void stage_open(struct stage *s)
 	assert_int_equal(trail_open(s->store_fd, s->fx.kr, NULL, &s->trail, &d), 0);
 	fixture_mount(&s->fx);
 	assert_int_equal(repo_open(s->repo_dir, h->volume_id, h->sign_pk, &s->repo, &d), 0);
-	s->ctx = (struct shred_context){.volume = s->fx.v, .trail = s->trail, .store_fd = s->store_fd,
-					.charter = s->charter, .repos = &s->repo, .n_repos = 1,
-					.invalidate = stage_invalidate, .progress = stage_progress,
-					.arg = s, .uid = 1000, .pid = 4711};
+	s->ctx = (struct shred_context){.volume = s->fx.v,
+					.trail = s->trail,
+					.store_fd = s->store_fd,
+					.charter = s->charter,
+					.repos = &s->repo,
+					.n_repos = 1,
+					.invalidate = stage_invalidate,
+					.progress = stage_progress,
+					.arg = s,
+					.uid = 1000,
+					.pid = 4711};
 }
 
 static inline void stage_close(struct stage *s)
@@ -132,11 +140,21 @@ static inline void stage_keys(struct stage *s, const uint8_t id[16], const uint8
 	CLEANUP_SECRET struct secret *pass = fixture_passphrase();
 	const char *escrows[] = {s->escrow};
 	struct keyring_init in = {
-		.store = s->fx.store, .anchor = s->fx.anchor, .name = "档案", .suite = suite_best(),
-		.charter_first = s->charter->digest, .escrows = escrows, .n_escrows = 1,
-		.recipients = identity_card(s->people[OWNER]), .n_recipients = 1,
-		.first_id = VOLUME_FIRST_ID, .slot_label = "passphrase", .passphrase = pass,
-		.cheap_passphrase = true, .volume_id = id, .sign_seed = seed,
+	    .store = s->fx.store,
+	    .anchor = s->fx.anchor,
+	    .name = "档案",
+	    .suite = suite_best(),
+	    .charter_first = s->charter->digest,
+	    .escrows = escrows,
+	    .n_escrows = 1,
+	    .recipients = identity_card(s->people[OWNER]),
+	    .n_recipients = 1,
+	    .first_id = VOLUME_FIRST_ID,
+	    .slot_label = "passphrase",
+	    .passphrase = pass,
+	    .cheap_passphrase = true,
+	    .volume_id = id,
+	    .sign_seed = seed,
 	};
 
 	assert_int_equal(mkdir(s->fx.store, 0700), 0);
@@ -195,7 +213,10 @@ static inline int stage_teardown(void **state)
 
 static inline void backup(struct stage *s, bool full)
 {
-	struct backup_request in = {.volume = s->fx.v, .repo = s->repo, .tier = "daily", .full = full,
+	struct backup_request in = {.volume = s->fx.v,
+				    .repo = s->repo,
+				    .tier = "daily",
+				    .full = full,
 				    .charter = s->charter->digest};
 	struct set_manifest m;
 	struct diag d = {0};
@@ -215,8 +236,12 @@ struct wish {
 static inline struct inventory take_inventory(struct stage *s, const uint64_t *targets, size_t n,
 					      struct wish w)
 {
-	struct inventory_request in = {.volume = s->fx.v, .repos = &s->repo, .n_repos = 1,
-				       .targets = targets, .n_targets = n, .destroy_moved = w.moved,
+	struct inventory_request in = {.volume = s->fx.v,
+				       .repos = &s->repo,
+				       .n_repos = 1,
+				       .targets = targets,
+				       .n_targets = n,
+				       .destroy_moved = w.moved,
 				       .destroy_linked = w.linked};
 	struct inventory inv;
 	struct diag d = {0};
@@ -245,7 +270,8 @@ static inline bool goes(const struct inventory *inv, uint64_t id)
 }
 
 /* Requests the destruction of what an inventory lists; number gets the order's. */
-static inline void request(struct stage *s, const struct inventory *inv, struct wish w, struct order *ret)
+static inline void request(struct stage *s, const struct inventory *inv, struct wish w,
+			   struct order *ret)
 {
 	struct order o = {.created = time(NULL), .backups_kept = w.backups_kept};
 	CLEANUP_FREE char *text = NULL, *body = NULL, *note = NULL;
@@ -275,7 +301,8 @@ static inline void request(struct stage *s, const struct inventory *inv, struct 
 	*ret = o;
 }
 
-static inline int say(struct stage *s, const struct order *o, enum person who, enum order_decision what)
+static inline int say(struct stage *s, const struct order *o, enum person who,
+		      enum order_decision what)
 {
 	struct diag d = {0};
 

@@ -228,6 +228,56 @@ static void test_sequence_is_bound(void **state)
 	expect(f, &st, true);
 }
 
+/*
+ * A change of VK: while the header is not replaced either key opens the anchor, each to its own
+ * state, and whichever goes on ends the other.
+ */
+static void test_rekey(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t old_vk[32], new_vk[32];
+
+	kdf_random(new_vk, sizeof(new_vk));
+	memcpy(old_vk, f->vk, sizeof(old_vk));
+	for (int newest = 0; newest < 2; newest++) {
+		struct anchor_state st = some_state(1, 10), next = some_state(2, 10), got;
+		struct anchor *renewed = NULL, *old = NULL;
+		bool stale;
+
+		memcpy(f->vk, old_vk, sizeof(old_vk));
+		reopen(f);
+		assert_int_equal(anchor_put_both(f->a, &st), 0);
+		st.txn += 1;
+		/* So that each slot is once the newest. */
+		for (int i = 0; i <= newest; i++)
+			assert_int_equal(anchor_put(f->a, &st), 0);
+		assert_int_equal(anchor_rekey(f->a, new_vk, &next, &renewed), 0);
+		expect(f, &st, true);
+		memcpy(f->vk, new_vk, sizeof(new_vk));
+		expect(f, &next, true);
+		/* Given up: the old key takes back the slot. */
+		if (newest == 0) {
+			memcpy(f->vk, old_vk, sizeof(old_vk));
+			reopen(f);
+			assert_int_equal(anchor_put_both(f->a, &st), 0);
+			expect(f, &st, false);
+			anchor_close(renewed);
+			assert_int_equal(anchor_rekey(f->a, new_vk, &next, &renewed), 0);
+			memcpy(f->vk, new_vk, sizeof(new_vk));
+		}
+		/* Gone through with: the old key opens nothing any more. */
+		assert_int_equal(anchor_put_both(renewed, &next), 0);
+		expect(f, &next, false);
+		next.txn++;
+		assert_int_equal(anchor_put(renewed, &next), 0);
+		expect(f, &next, false);
+		anchor_close(renewed);
+		assert_int_equal(anchor_open(f->dir, f->id, old_vk, &old, NULL), 0);
+		assert_int_equal(anchor_get(old, &got, &stale, NULL), -EBADMSG);
+		anchor_close(old);
+	}
+}
+
 /* Missing, unwritten, foreign, newer, under another key, cut short: each is told for what it is. */
 static void test_what_is_not_an_anchor(void **state)
 {
@@ -309,6 +359,7 @@ int main(void)
 	    FIXTURE_TEST(test_put_refuses_another_key),
 	    FIXTURE_TEST(test_flips),
 	    FIXTURE_TEST(test_sequence_is_bound),
+	    FIXTURE_TEST(test_rekey),
 	    FIXTURE_TEST(test_what_is_not_an_anchor),
 	    cmocka_unit_test(test_state_encoding),
 	    cmocka_unit_test(test_medium),

@@ -217,13 +217,29 @@ static void test_quorum_matching(void **state)
 /* One person is one member: neither a second entry nor a shared key makes two of him. */
 static void test_distinct_people(void **state)
 {
+	/* "Li Wei", 1000, as he could enrol again. */
+	static const struct {
+		const char *name, *number;
+	} alike[] = {{"LI WEI", "1000"},	     {"Li  Wei", "1000"}, {"LiWei", "1000"},
+		     {"Li\xc2\xa0Wei", "1000"}, {"Ｌｉ Ｗｅｉ", "1000"}, {"Li Wei", "１０００"},
+		     {"Li　Wei", "1 000"}};
 	struct charter *c;
 
 	(void)state;
+	/* A namesake with another number, and a number with another name, are others. */
 	c = sample();
-	strcpy(c->members[SECURITY].card.name, "LI WEI");
+	strcpy(c->members[SECURITY].card.name, c->members[OWNER].card.name);
+	assert_int_equal(charter_check(c, NULL), 0);
+	strcpy(c->members[SECURITY].card.name, "Li Weil");
 	strcpy(c->members[SECURITY].card.number, c->members[OWNER].card.number);
-	expect_refused(c, DIAG_POLICY);
+	assert_int_equal(charter_check(c, NULL), 0);
+	free(c);
+	for (size_t i = 0; i < sizeof(alike) / sizeof(alike[0]); i++) {
+		c = sample();
+		strcpy(c->members[SECURITY].card.name, alike[i].name);
+		strcpy(c->members[SECURITY].card.number, alike[i].number);
+		expect_refused(c, DIAG_POLICY);
+	}
 	c = sample();
 	memcpy(c->members[SECURITY].card.sign_pk, c->members[OWNER].card.sign_pk, 32);
 	expect_refused(c, DIAG_POLICY);

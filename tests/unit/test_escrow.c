@@ -270,15 +270,66 @@ static void test_half_written(void **state)
 	old = slurp(f, &len);
 	f->c.anchor.generation = 2;
 	put(f);
+	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
+	assert_false(info.other_stale);
 	poke(f, CHUNK, old + CHUNK, CHUNK);
 	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
 	assert_int_equal(info.generation, 2);
+	assert_true(info.other_stale);
 	expect_opens(f, f->ada);
 	f->c.anchor.generation = 3;
 	put(f);
 	poke(f, 0, old, CHUNK);
 	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
 	assert_int_equal(info.generation, 3);
+}
+
+/*
+ * A slot that does not verify may still hold a tree key, and one of the same generation another: both
+ * are told.
+ */
+static void test_other_slot_is_told(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP_FREE uint8_t *old = NULL;
+	struct escrow_info info;
+	size_t len;
+
+	put(f);
+	old = slurp(f, &len);
+	flip(f, 40);
+	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
+	assert_true(info.other_stale);
+	kdf_random(f->c.anchor.tk, sizeof(f->c.anchor.tk));
+	put(f);
+	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
+	assert_false(info.other_stale);
+	poke(f, CHUNK, old + CHUNK, CHUNK);
+	assert_int_equal(escrow_info(f->dir, f->c.volume_id, f->pk, &info, NULL), 0);
+	assert_true(info.other_stale);
+}
+
+/* Erased, an escrow opens for nobody from either slot, and its place can be written again. */
+static void test_erase(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP_FREE uint8_t *before = NULL, *after = NULL;
+	struct escrow_content got;
+	struct diag d = {0};
+	size_t len, len_after;
+
+	assert_int_equal(escrow_erase(f->dir, f->c.volume_id, &d), -ENOENT);
+	assert_int_equal(d.id, DIAG_ESCROW);
+	put(f);
+	before = slurp(f, &len);
+	assert_int_equal(escrow_erase(f->dir, f->c.volume_id, NULL), 0);
+	after = slurp(f, &len_after);
+	assert_int_equal(len_after, len);
+	for (size_t at = 0; at < len; at += 4096)
+		assert_memory_not_equal(after + at, before + at, 4096);
+	assert_true(escrow_open(f->dir, f->c.volume_id, f->ada, &got, NULL) < 0);
+	put(f);
+	expect_opens(f, f->ada);
 }
 
 /* Lengths in the head that point outside the slot are refused before anything is read there. */
@@ -404,6 +455,8 @@ int main(void)
 	    FIXTURE_TEST(test_grows),
 	    FIXTURE_TEST(test_flips),
 	    FIXTURE_TEST(test_half_written),
+	    FIXTURE_TEST(test_other_slot_is_told),
+	    FIXTURE_TEST(test_erase),
 	    FIXTURE_TEST(test_hostile_lengths),
 	    FIXTURE_TEST(test_places),
 	    FIXTURE_TEST(test_foreign_slot),

@@ -1,7 +1,9 @@
 /*
- * Execution: nothing but a quorum starts it, nothing but completion ends it, and afterwards nothing opens.
+ * Execution: nothing but a quorum starts it, nothing but completion ends it, and afterwards nothing
+ * opens.
  *
- * The attacker of these tests writes to the store and the repository, keeps copies of any age, and may be a member.
+ * The attacker of these tests writes to the store and the repository, keeps copies of any age, and
+ * may be a member.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,13 +11,19 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/resource.h>
 
 #include "core/durable.h"
+#include "shred/execute_internal.h"
 #include "tests/unit/shred_fixture.h"
 
-#define PLAIN (struct wish){0}
+#define PLAIN                                                                                      \
+	(struct wish)                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
 #define BIG 200000 /* bytes: several blocks, more than inline */
 
 /* t/: doc saved over once, del deleted, big, sub/deep. Older sets hold all of it. */
@@ -42,7 +50,8 @@ static struct scene play(struct stage *s)
 	save_over(s, x.t, "doc", '2', 9500, &x.doc);
 	assert_int_equal(volume_unlink(v, x.t, "del"), 0);
 	backup(s, false);
-	memcpy(x.all, (uint64_t[]){x.t, x.sub, x.doc_old, x.doc, x.del, x.big, x.deep}, sizeof(x.all));
+	memcpy(x.all, (uint64_t[]){x.t, x.sub, x.doc_old, x.doc, x.del, x.big, x.deep},
+	       sizeof(x.all));
 	return x;
 }
 
@@ -61,7 +70,8 @@ static int open_entry(void *arg, const struct set_entry *e)
 	CLEANUP_BYTES struct bytes_w out = {0};
 
 	for (size_t i = 0; i < o->n; i++) {
-		if ((o->ids[i] != e->id && (e->kind != SET_NAME || o->ids[i] != e->child)) || e->kind > SET_DATA)
+		if ((o->ids[i] != e->id && (e->kind != SET_NAME || o->ids[i] != e->child)) ||
+		    e->kind > SET_DATA)
 			continue;
 		o->n_records++;
 		o->n_open += set_record_read(o->r, o->kr, o->m, e, &out) == 0;
@@ -127,7 +137,8 @@ static void check_destroyed(struct stage *s, const struct scene *x)
 	check_survivors(s, x);
 }
 
-static void check_untouched(struct stage *s, const struct scene *x, const struct order *o, uint64_t generation)
+static void check_untouched(struct stage *s, const struct scene *x, const struct order *o,
+			    uint64_t generation)
 {
 	char(*steps)[64];
 	char **names;
@@ -137,7 +148,9 @@ static void check_untouched(struct stage *s, const struct scene *x, const struct
 	assert_int_equal(keyring_generation(s->fx.kr), generation);
 	check_file(s->fx.v, find_id(s->fx.v, x->t, "doc"), '2', 9500);
 	check_file(s->fx.v, find_id(s->fx.v, x->t, "big"), 'B', BIG);
-	assert_int_equal(order_journal_get(s->store_fd, o, keyring_header(s->fx.kr)->sign_pk, &steps, &n, &d), 0);
+	assert_int_equal(
+	    order_journal_get(s->store_fd, o, keyring_header(s->fx.kr)->sign_pk, &steps, &n, &d),
+	    0);
 	assert_int_equal(n, 0);
 	if (repo_list(s->repo, "announce/", &names, &n) == 0) {
 		assert_int_equal(n, 0);
@@ -175,8 +188,8 @@ static struct looking_for in_trail(struct stage *s, const char *operation)
 	return l;
 }
 
-static void statement_path(const struct stage *s, const struct order *o, const char *decision, enum person who,
-			   char out[200])
+static void statement_path(const struct stage *s, const struct order *o, const char *decision,
+			   enum person who, char out[200])
 {
 	char id[NOTE_KEY_ID_LEN + 1];
 
@@ -197,8 +210,9 @@ static struct order unapproved(struct stage *s, uint64_t target)
 /* --- who may --- */
 
 /*
- * No approval, one, the requester's own, a forged one, or approvals of another order: refused, on record, and nothing changed. The
- * same order then runs with real approvals, so it was the quorum that refused.
+ * No approval, one, the requester's own, a forged one, or approvals of another order: refused, on
+ * record, and nothing changed. The same order then runs with real approvals, so it was the quorum
+ * that refused.
  */
 static void needs_the_quorum(void **state)
 {
@@ -229,7 +243,8 @@ static void needs_the_quorum(void **state)
 	char digest[2][65];
 	bytes_hex(digest[0], other.digest, 32);
 	bytes_hex(digest[1], o.digest, 32);
-	snprintf(cmd, sizeof(cmd), "sed -i 's/%s/%s/;s/%s/%s/' %s", other.number, o.number, digest[0], digest[1], to);
+	snprintf(cmd, sizeof(cmd), "sed -i 's/%s/%s/;s/%s/%s/' %s", other.number, o.number,
+		 digest[0], digest[1], to);
 	assert_int_equal(system(cmd), 0);
 	refused(s, &o, DIAG_QUORUM);
 	/* The owner's approval under the name of the security administrator's file. */
@@ -291,7 +306,8 @@ static void needs_the_trail(void **state)
 	check_untouched(s, &x, &o, generation);
 }
 
-/* What changed since the request stops it before anything is done: content, a new file, a moved one. */
+/* What changed since the request stops it before anything is done: content, a new file, a moved
+ * one. */
 static void drift_stops(void **state)
 {
 	struct stage *s = *state;
@@ -320,9 +336,39 @@ static void drift_stops(void **state)
 	check_file(v, extra, 'e', 10);
 }
 
+/* An inventory that is not the one that was signed, or approvals of which the order was edited:
+ * refused and on record. */
+static void edited_orders_are_refused(void **state)
+{
+	struct stage *s = *state;
+	struct scene x = play(s);
+	struct order o = order_for(s, x.t, PLAIN), p = order_for(s, x.t, PLAIN);
+	uint64_t generation = keyring_generation(s->fx.kr);
+	struct shred_result res;
+	struct diag d = {0};
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd),
+		 "sed -i 's/^%" PRIu64 " tpd/%" PRIu64 " tpd/' %s/orders/%s/inventory", x.t,
+		 x.survivor_dir, s->fx.store, o.number);
+	assert_int_equal(system(cmd), 0);
+	refused(s, &o, DIAG_NOTE_UNSIGNED);
+	assert_string_equal(in_trail(s, "destroy.begin").last.result, "integrity");
+	snprintf(cmd, sizeof(cmd), "sed -i 's/retention/attention/' %s/orders/%s/order",
+		 s->fx.store, p.number);
+	assert_int_equal(system(cmd), 0);
+	refused(s, &p, DIAG_NOTE_UNSIGNED);
+	assert_int_equal(in_trail(s, "destroy.begin").n, 2);
+	assert_true(shred_execute(&s->ctx, "D-20200101-0001", &res, &d) < 0);
+	assert_int_equal(d.id, DIAG_NOT_FOUND);
+	assert_int_equal(in_trail(s, "destroy.begin").n, 2);
+	check_untouched(s, &x, &o, generation);
+}
+
 /* --- what is gone --- */
 
-/* The whole way: live data, sets, a copy of the repository and of the store from before; survivors are what they were. */
+/* The whole way: live data, sets, a copy of the repository and of the store from before; survivors
+ * are what they were. */
 static void destroys(void **state)
 {
 	struct stage *s = *state;
@@ -353,7 +399,8 @@ static void destroys(void **state)
 
 	enum order_state now;
 	unsigned missing;
-	assert_int_equal(order_judge(s->store_fd, s->charter, &o, time(NULL), &now, &missing, &d), 0);
+	assert_int_equal(order_judge(s->store_fd, s->charter, &o, time(NULL), &now, &missing, &d),
+			 0);
 	assert_int_equal(now, ORDER_DONE);
 	struct inventory inv = take_inventory(s, &x.survivor, 1, PLAIN);
 	assert_int_equal(shred_verify(&s->ctx, &o, &inv, &v, &d), 0);
@@ -372,7 +419,8 @@ static void destroys(void **state)
 	assert_true(keyring_open(old_store, &with, KEYRING_READ_ONLY, &kr, &d) < 0);
 }
 
-/* Nobody can confirm a guessed name afterwards: the folders that held it have new lookup ids, the old ones are punctured and announced. */
+/* Nobody can confirm a guessed name afterwards: the folders that held it have new lookup ids, the
+ * old ones are punctured and announced. */
 static void ends_lookup_ids(void **state)
 {
 	struct stage *s = *state;
@@ -400,7 +448,8 @@ static void spares_what_is_kept(void **state)
 	struct volume *v = s->fx.v;
 	struct volume_attr a;
 	struct shred_result res;
-	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), linked = make_file(v, t, "linked", 'l', BIG);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 linked = make_file(v, t, "linked", 'l', BIG);
 
 	assert_int_equal(volume_link(v, linked, VOLUME_ROOT_ID, "outside", &a), 0);
 	volume_forget(v, linked, 1);
@@ -415,8 +464,9 @@ static void spares_what_is_kept(void **state)
 /* --- interruptions --- */
 
 /*
- * Stopped at each moment that progress tells of, with everything reopened, the next run ends in the same state; and before it does,
- * the order is never reported as done.
+ * Stopped at each moment that progress tells of (before a step, after it but before the journal
+ * knows, and before the next), with everything reopened, the next run goes on to the same end; and
+ * before it does, the order is never reported as done.
  */
 static void goes_on_after_every_stop(void **state)
 {
@@ -424,7 +474,7 @@ static void goes_on_after_every_stop(void **state)
 	struct scene x = play(s);
 	struct order o = order_for(s, x.t, PLAIN);
 	struct shred_result res;
-	int n_stops = 0;
+	int n_stops = 0, r;
 
 	for (;; n_stops++) {
 		struct diag d = {0};
@@ -432,27 +482,19 @@ static void goes_on_after_every_stop(void **state)
 		unsigned missing;
 
 		s->n_progress = 0;
-		s->stop_at = n_stops % 2 ? 1 : 2; /* before the next step; after it, but before the journal knows */
-		int r = shred_execute(&s->ctx, o.number, &res, &d);
+		/* A cycle of three takes a step of six; the last four moments are one run's. */
+		s->stop_at = n_stops < 18 ? 1 + n_stops % 3 : 1 + n_stops - 18;
+		r = shred_execute(&s->ctx, o.number, &res, &d);
 		if (r == 0)
 			break;
 		assert_int_equal(d.id, DIAG_INTERRUPTED);
 		assert_true(n_stops < 40);
-		assert_int_equal(order_judge(s->store_fd, s->charter, &o, time(NULL), &now, &missing, &d), 0);
+		assert_int_equal(
+		    order_judge(s->store_fd, s->charter, &o, time(NULL), &now, &missing, &d), 0);
 		assert_int_not_equal(now, ORDER_DONE);
 		stage_reopen(s);
-		if (n_stops % 2) { /* let exactly one more step through */
-			s->n_progress = 0;
-			s->stop_at = 3;
-			r = shred_execute(&s->ctx, o.number, &res, &d);
-			if (r == 0)
-				break;
-			stage_reopen(s);
-		}
 	}
-	assert_true(n_stops >= 6);
-	s->stop_at = 0;
-	execute(s, &o, &res);
+	assert_int_equal(n_stops, 22);
 	assert_int_equal(res.state, ORDER_DONE);
 	check_destroyed(s, &x);
 }
@@ -473,7 +515,8 @@ static int intrude(void *arg, const char *step, uint64_t done, uint64_t total)
 	return 0;
 }
 
-/* A file that comes into the folder after the checks stops the puncture, survives, and the order goes on once it is moved out. */
+/* A file that comes into the folder after the checks stops the puncture, survives, and the order
+ * goes on once it is moved out. */
 static void strays_stop_the_puncture(void **state)
 {
 	struct stage *s = *state;
@@ -488,7 +531,8 @@ static void strays_stop_the_puncture(void **state)
 	refused(s, &o, DIAG_ORDER_DRIFT);
 	assert_false(key_gone(s, KEYRING_LIVE, x.t));
 	s->ctx.progress = NULL;
-	assert_int_equal(volume_rename(s->fx.v, x.sub, "intruder", x.survivor_dir, "intruder", 0), 0);
+	assert_int_equal(volume_rename(s->fx.v, x.sub, "intruder", x.survivor_dir, "intruder", 0),
+			 0);
 	execute(s, &o, &res);
 	check_destroyed(s, &x);
 	check_file(s->fx.v, find_id(s->fx.v, x.survivor_dir, "intruder"), 'i', 10);
@@ -496,7 +540,8 @@ static void strays_stop_the_puncture(void **state)
 
 /* --- escrows --- */
 
-/* An escrow out of reach leaves the order pending and the certificate says so; once it is back the order completes. */
+/* An escrow out of reach leaves the order pending and the certificate says so; once it is back the
+ * order completes. */
 static void waits_for_escrows(void **state)
 {
 	struct stage *s = *state;
@@ -528,7 +573,8 @@ static void waits_for_escrows(void **state)
 
 /* --- backups kept --- */
 
-/* Keeping the backups needs a set that holds the files as they are; then only the live data goes. */
+/* Keeping the backups needs a set that holds the files as they are; then only the live data goes.
+ */
 static void keeps_backups(void **state)
 {
 	struct stage *s = *state;
@@ -564,7 +610,8 @@ static void swap_in(const char *dir)
 	assert_int_equal(rename(old, dir), 0);
 }
 
-/* Store, anchor and escrow from before the order open the data again, until the announcements are applied: then nothing does. */
+/* Store, anchor and escrow from before the order open the data again, until the announcements are
+ * applied: then nothing does. */
 static void recovery_destroys_again(void **state)
 {
 	struct stage *s = *state;
@@ -625,16 +672,51 @@ static void reapply_nothing(void **state)
 	assert_int_equal(n, 0);
 }
 
+/* More ranges than one note holds come in parts; announcing again adds nothing, and all parts are
+ * applied. */
+static void announces_in_parts(void **state)
+{
+	enum { N = 20000 };
+	struct stage *s = *state;
+	struct execution x = {.ctx = &s->ctx, .kr = s->fx.kr, .o = {.number = "D-20261128-0001"}};
+	CLEANUP_FREE struct keyring_range *r = calloc(N, sizeof(*r));
+	struct diag d = {0};
+	char **names;
+	size_t n;
+
+	assert_non_null(r);
+	for (uint64_t i = 0; i < N; i++)
+		r[i] = (struct keyring_range){1000 + 2 * i, 1000 + 2 * i};
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(announce_put(&x, false, KEYRING_BOTH, r, N, &d), 0);
+		assert_int_equal(repo_list(s->repo, "announce/", &names, &n), 0);
+		assert_int_equal(n, 2);
+		repo_list_free(names, n);
+	}
+	assert_int_equal(
+	    announce_put(&x, false, KEYRING_BOTH, &(struct keyring_range){7000000, 7000001}, 1, &d),
+	    0);
+	assert_int_equal(shred_reapply(s->fx.kr, s->repo, &n, &d), 0);
+	assert_int_equal(n, 3);
+	assert_true(key_gone(s, KEYRING_LIVE, 1000) &&
+		    key_gone(s, KEYRING_BACKUP, 1000 + 2 * (N - 1)));
+	assert_true(key_gone(s, KEYRING_LIVE, 7000001));
+	assert_false(key_gone(s, KEYRING_LIVE, 1001));
+}
+
 #define STAGED(f) cmocka_unit_test_setup_teardown(f, stage_setup, stage_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    STAGED(needs_the_quorum),	 STAGED(objections_stand),    STAGED(needs_the_trail),
-	    STAGED(drift_stops),	 STAGED(destroys),	      STAGED(ends_lookup_ids),
-	    STAGED(spares_what_is_kept), STAGED(goes_on_after_every_stop), STAGED(strays_stop_the_puncture),
-	    STAGED(waits_for_escrows),	 STAGED(keeps_backups),	      STAGED(recovery_destroys_again),
-	    STAGED(reapply_nothing),
+	    STAGED(needs_the_quorum),          STAGED(objections_stand),
+	    STAGED(needs_the_trail),           STAGED(drift_stops),
+	    STAGED(edited_orders_are_refused), STAGED(destroys),
+	    STAGED(ends_lookup_ids),           STAGED(spares_what_is_kept),
+	    STAGED(goes_on_after_every_stop),  STAGED(strays_stop_the_puncture),
+	    STAGED(waits_for_escrows),         STAGED(keeps_backups),
+	    STAGED(recovery_destroys_again),   STAGED(reapply_nothing),
+	    STAGED(announces_in_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -392,6 +392,55 @@ static void test_slot_is_bound(void **state)
 	assert_int_equal(unlock_with(f, &with, &label, NULL), 0);
 }
 
+/*
+ * Under a new VK the slots that stay open to it alone, those whose secret was not brought are left
+ * out, and the header they come from is as it was.
+ */
+static void test_rekey(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP_IDENTITY struct identity *a = identity_new("Ada", "1");
+	CLEANUP_IDENTITY struct identity *b = identity_new("Ben", "2");
+	CLEANUP_SECRET struct secret *pass = secret_of("correct horse battery");
+	const struct header_unlock by_pass = {.passphrase = pass}, by_a = {.identity = a};
+	const struct header_unlock by_b = {.identity = b};
+	bool keep[HEADER_SLOTS_MAX] = {true, true, true, false};
+	struct header before, next;
+	uint8_t vk[32], old_vk[32];
+	const char *label;
+	struct diag d = {0};
+
+	kdf_random(vk, sizeof(vk));
+	memcpy(old_vk, f->vk, sizeof(vk));
+	add_pass(f, "not brought", "entirely other words");
+	add_pass(f, "p", "correct horse battery");
+	assert_int_equal(header_slot_add(&f->h, f->vk, "a", &by_a, NULL, false, NULL), 0);
+	assert_int_equal(header_slot_add(&f->h, f->vk, "b", &by_b, NULL, false, NULL), 0);
+	before = f->h;
+	assert_int_equal(header_rekey(&f->h, vk, &by_pass, 1, keep, &next, NULL), 0);
+	assert_memory_equal(&f->h, &before, sizeof(before));
+	assert_true(!keep[0] && keep[1] && keep[2] && !keep[3]);
+	assert_int_equal(next.n_slots, 2);
+	assert_memory_not_equal(next.slots[0].salt, before.slots[1].salt, 16);
+	f->h = next;
+	memcpy(f->vk, vk, sizeof(vk));
+	assert_int_equal(unlock_pass(f, "correct horse battery", &label, NULL), 0);
+	assert_string_equal(label, "p");
+	assert_int_equal(unlock_with(f, &by_a, &label, NULL), 0);
+	assert_string_equal(label, "a");
+	assert_int_equal(unlock_with(f, &by_b, &label, NULL), -ENOKEY);
+	assert_int_equal(unlock_pass(f, "entirely other words", &label, NULL), -ENOKEY);
+	write_header(f);
+	/* An old slot put into the new header opens to a key that it does not commit to. */
+	f->h.slots[1] = before.slots[2];
+	assert_int_equal(unlock_with(f, &by_a, &label, NULL), -ENOKEY);
+	memset(keep, 0, sizeof(keep));
+	keep[0] = true;
+	assert_int_equal(header_rekey(&before, vk, &by_pass, 1, keep, &next, &d), -EBUSY);
+	assert_int_equal(d.id, DIAG_USAGE);
+	memcpy(f->vk, old_vk, sizeof(vk));
+}
+
 /* Labels are unique, slots are finite, and the last way in cannot be taken away. */
 static void test_slot_bookkeeping(void **state)
 {
@@ -486,6 +535,7 @@ int main(void)
 	    FIXTURE_TEST(test_unlock_by_keyfile),
 	    FIXTURE_TEST(test_slot_is_bound),
 	    FIXTURE_TEST(test_slot_bookkeeping),
+	    FIXTURE_TEST(test_rekey),
 	    FIXTURE_TEST(test_largest_header),
 	    FIXTURE_TEST(test_passphrase_rules),
 	};

@@ -1,4 +1,5 @@
-/* Inventories: what belongs to a destruction by every account, and a text that says nothing else. */
+/* Inventories: what belongs to a destruction by every account, and a text that says nothing else.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -7,17 +8,25 @@
 
 #include "tests/unit/shred_fixture.h"
 
-#define KEEP (struct wish){0}
+#define KEEP                                                                                       \
+	(struct wish)                                                                              \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
-/* Everything that ever stood under the target belongs to it: nested, deleted, saved over, and removed with its folder. */
+/* Everything that ever stood under the target belongs to it: nested, deleted, saved over, and
+ * removed with its folder. */
 static void holds_history(void **state)
 {
 	struct stage *s = *state;
 	struct volume *v = s->fx.v;
-	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), sub = make(v, t, "sub", S_IFDIR | 0755);
-	uint64_t deep = make_file(v, sub, "deep", 'd', 5000), deleted = make_file(v, t, "deleted", 'x', 10);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 sub = make(v, t, "sub", S_IFDIR | 0755);
+	uint64_t deep = make_file(v, sub, "deep", 'd', 5000),
+		 deleted = make_file(v, t, "deleted", 'x', 10);
 	uint64_t old = make_file(v, t, "doc", '1', 9000), new_id;
-	uint64_t gone_dir = make(v, t, "gone", S_IFDIR | 0755), in_gone = make_file(v, gone_dir, "f", 'f', 3);
+	uint64_t gone_dir = make(v, t, "gone", S_IFDIR | 0755),
+		 in_gone = make_file(v, gone_dir, "f", 'f', 3);
 	uint64_t other = make_file(v, VOLUME_ROOT_ID, "other", 'o', 10);
 
 	save_over(s, t, "doc", '2', 9001, &new_id);
@@ -32,20 +41,24 @@ static void holds_history(void **state)
 	assert_null(item(&inv, VOLUME_ROOT_ID));
 	assert_int_equal(inv.n_destroy, 8);
 	assert_int_equal(inv.n_bytes, 5000 + 9001);
-	assert_int_equal(item(&inv, t)->flags, INVENTORY_TARGET | INVENTORY_PRESENT | INVENTORY_DIR);
+	assert_int_equal(item(&inv, t)->flags,
+			 INVENTORY_TARGET | INVENTORY_PRESENT | INVENTORY_DIR);
 	assert_int_equal(item(&inv, deleted)->flags, INVENTORY_HISTORY);
 	assert_true(item(&inv, new_id)->flags & INVENTORY_PRESENT);
 	inventory_free(&inv);
 }
 
-/* What was moved out and lives elsewhere is shown and kept, its descendants untouched; destroyed only when the request says so. */
+/* What was moved out and lives elsewhere is shown and kept, its descendants untouched; destroyed
+ * only when the request says so. */
 static void decides_on_moved(void **state)
 {
 	struct stage *s = *state;
 	struct volume *v = s->fx.v;
-	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), away = make(v, VOLUME_ROOT_ID, "away", S_IFDIR | 0755);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 away = make(v, VOLUME_ROOT_ID, "away", S_IFDIR | 0755);
 	uint64_t file = make_file(v, t, "file", 'f', 100), dir = make(v, t, "dir", S_IFDIR | 0755);
-	uint64_t inner = make_file(v, dir, "inner", 'i', 200), stays = make_file(v, t, "stays", 's', 300);
+	uint64_t inner = make_file(v, dir, "inner", 'i', 200),
+		 stays = make_file(v, t, "stays", 's', 300);
 	uint64_t later;
 
 	assert_int_equal(volume_rename(v, t, "file", away, "file", 0), 0);
@@ -54,9 +67,11 @@ static void decides_on_moved(void **state)
 	struct inventory inv = take_inventory(s, &t, 1, KEEP);
 	assert_true(goes(&inv, t) && goes(&inv, stays));
 	assert_true(goes(&inv, file)); /* replaced: it lives nowhere any more */
-	assert_int_equal(item(&inv, later)->flags & (INVENTORY_MOVED | INVENTORY_KEPT | INVENTORY_LINEAGE),
+	assert_int_equal(item(&inv, later)->flags &
+			     (INVENTORY_MOVED | INVENTORY_KEPT | INVENTORY_LINEAGE),
 			 INVENTORY_MOVED | INVENTORY_KEPT | INVENTORY_LINEAGE);
-	assert_int_equal(item(&inv, dir)->flags & (INVENTORY_MOVED | INVENTORY_KEPT), INVENTORY_MOVED | INVENTORY_KEPT);
+	assert_int_equal(item(&inv, dir)->flags & (INVENTORY_MOVED | INVENTORY_KEPT),
+			 INVENTORY_MOVED | INVENTORY_KEPT);
 	assert_false(goes(&inv, inner));
 	inventory_free(&inv);
 
@@ -68,7 +83,8 @@ static void decides_on_moved(void **state)
 	inventory_free(&inv);
 }
 
-/* A file with a further link outside is shown and kept unless the request says otherwise; with both links inside it goes. */
+/* A file with a further link outside is shown and kept unless the request says otherwise; with both
+ * links inside it goes. */
 static void decides_on_linked(void **state)
 {
 	struct stage *s = *state;
@@ -82,7 +98,8 @@ static void decides_on_linked(void **state)
 	assert_int_equal(volume_link(v, in, t, "twice", &a), 0);
 	volume_forget(v, in, 1);
 	struct inventory inv = take_inventory(s, &t, 1, KEEP);
-	assert_int_equal(item(&inv, out)->flags & (INVENTORY_LINKED | INVENTORY_KEPT), INVENTORY_LINKED | INVENTORY_KEPT);
+	assert_int_equal(item(&inv, out)->flags & (INVENTORY_LINKED | INVENTORY_KEPT),
+			 INVENTORY_LINKED | INVENTORY_KEPT);
 	assert_true(goes(&inv, in));
 	assert_int_equal(inv.n_kept, 1);
 	inventory_free(&inv);
@@ -101,9 +118,12 @@ static void follows_copies(void **state)
 {
 	struct stage *s = *state;
 	struct volume *v = s->fx.v;
-	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), orig = make_file(v, t, "orig", 'o', 8192);
-	uint64_t copy = make(v, VOLUME_ROOT_ID, "copy", S_IFREG | 0644), again = make(v, VOLUME_ROOT_ID, "again", S_IFREG | 0644);
-	uint64_t restored = make_file(v, VOLUME_ROOT_ID, "restored", 'r', 10), other = make_file(v, VOLUME_ROOT_ID, "other", 'o', 10);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 orig = make_file(v, t, "orig", 'o', 8192);
+	uint64_t copy = make(v, VOLUME_ROOT_ID, "copy", S_IFREG | 0644),
+		 again = make(v, VOLUME_ROOT_ID, "again", S_IFREG | 0644);
+	uint64_t restored = make_file(v, VOLUME_ROOT_ID, "restored", 'r', 10),
+		 other = make_file(v, VOLUME_ROOT_ID, "other", 'o', 10);
 
 	assert_int_equal(volume_copy(v, orig, 0, copy, 0, 8192), 8192);
 	assert_int_equal(volume_copy(v, copy, 0, again, 0, 8192), 8192);
@@ -120,7 +140,8 @@ static void asks_sets(void **state)
 {
 	struct stage *s = *state;
 	struct volume *v = s->fx.v;
-	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), f = make_file(v, t, "f", 'f', 5000);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 f = make_file(v, t, "f", 'f', 5000);
 
 	backup(s, true);
 	assert_int_equal(volume_unlink(v, t, "f"), 0);
@@ -135,7 +156,8 @@ static void refuses_damaged_sets(void **state)
 {
 	struct stage *s = *state;
 	uint64_t t = make(s->fx.v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755);
-	struct inventory_request in = {.volume = s->fx.v, .repos = &s->repo, .n_repos = 1, .targets = &t, .n_targets = 1};
+	struct inventory_request in = {
+	    .volume = s->fx.v, .repos = &s->repo, .n_repos = 1, .targets = &t, .n_targets = 1};
 	char **ids, name[96];
 	struct inventory inv;
 	struct diag d = {0};
@@ -171,10 +193,16 @@ static void refuses_the_root(void **state)
 
 static struct inventory sample(struct inventory_item items[3])
 {
-	items[0] = (struct inventory_item){17, INVENTORY_TARGET | INVENTORY_PRESENT | INVENTORY_DIR, 0};
+	items[0] =
+	    (struct inventory_item){17, INVENTORY_TARGET | INVENTORY_PRESENT | INVENTORY_DIR, 0};
 	items[1] = (struct inventory_item){18, INVENTORY_HISTORY, 0};
-	items[2] = (struct inventory_item){UINT64_MAX, INVENTORY_PRESENT | INVENTORY_LINKED | INVENTORY_KEPT, 99};
-	return (struct inventory){.items = items, .n_items = 3, .n_destroy = 2, .n_kept = 1, .destroy_moved = true,
+	items[2] = (struct inventory_item){
+	    UINT64_MAX, INVENTORY_PRESENT | INVENTORY_LINKED | INVENTORY_KEPT, 99};
+	return (struct inventory){.items = items,
+				  .n_items = 3,
+				  .n_destroy = 2,
+				  .n_kept = 1,
+				  .destroy_moved = true,
 				  .sealed = {0xab}};
 }
 
@@ -202,7 +230,8 @@ static void text_round_trip(void **state)
 	free(text);
 }
 
-/* Any flipped bit and any truncation either is refused or still is a text that says exactly what it decodes to. */
+/* Any flipped bit and any truncation either is refused or still is a text that says exactly what it
+ * decodes to. */
 static void text_tampered(void **state)
 {
 	struct inventory_item items[3];
@@ -231,14 +260,20 @@ static void text_tampered(void **state)
 /* Another way to write the same, wrong totals, order or ids are no inventory. */
 static void text_refused(void **state)
 {
-	static const char head[] = "coffer-inventory/1\nmoved: keep\nlinked: keep\nsealed: "
-				   "0000000000000000000000000000000000000000000000000000000000000000\n";
+	static const char head[] =
+	    "coffer-inventory/1\nmoved: keep\nlinked: keep\nsealed: "
+	    "0000000000000000000000000000000000000000000000000000000000000000\n";
 	static const char *const tails[] = {
-	    "ids: 1\nkept: 0\nbytes: 0\n017 t 0\n",  "ids: 1\nkept: 0\nbytes: 0\n17 pt 0\n",
-	    "ids: 2\nkept: 0\nbytes: 0\n17 t 0\n",   "ids: 2\nkept: 0\nbytes: 0\n18 t 0\n17 t 0\n",
-	    "ids: 2\nkept: 0\nbytes: 0\n17 t 0\n17 t 0\n", "ids: 1\nkept: 0\nbytes: 0\n1 t 0\n",
-	    "ids: 1\nkept: 0\nbytes: 0\n17 t 0",     "ids: 1\nkept: 0\nbytes: 5\n17 t 0\n",
-	    "ids: 1\nkept: 0\nbytes: 0\n17 t 0 \n",  "ids: 1\nkept: 0\nbytes: 0\n17 tz 0\n",
+	    "ids: 1\nkept: 0\nbytes: 0\n017 t 0\n",
+	    "ids: 1\nkept: 0\nbytes: 0\n17 pt 0\n",
+	    "ids: 2\nkept: 0\nbytes: 0\n17 t 0\n",
+	    "ids: 2\nkept: 0\nbytes: 0\n18 t 0\n17 t 0\n",
+	    "ids: 2\nkept: 0\nbytes: 0\n17 t 0\n17 t 0\n",
+	    "ids: 1\nkept: 0\nbytes: 0\n1 t 0\n",
+	    "ids: 1\nkept: 0\nbytes: 0\n17 t 0",
+	    "ids: 1\nkept: 0\nbytes: 5\n17 t 0\n",
+	    "ids: 1\nkept: 0\nbytes: 0\n17 t 0 \n",
+	    "ids: 1\nkept: 0\nbytes: 0\n17 tz 0\n",
 	    "ids: 1\nkept: 0\nbytes: 0\n18446744073709551616 t 0\n",
 	};
 	struct inventory back;
@@ -270,7 +305,8 @@ static void ranges_are_exact(void **state)
 	free(r);
 }
 
-/* A backup taken meanwhile is no drift; a new item, a changed decision and other sealed bytes are. */
+/* A backup taken meanwhile is no drift; a new item, a changed decision and other sealed bytes are.
+ */
 static void tells_drift(void **state)
 {
 	struct inventory_item a[3], b[3];

@@ -109,6 +109,23 @@ static void test_hash_golden(void **state)
 	assert_hex(out, 32, "87c93eee22bfdd3e6dfed019ad8adc8a357e90bc6388d9ef0c2fe461e633204f");
 }
 
+/* RFC 4231, cases 2, 6 (a key longer than a block) and 3. */
+static void test_hmac_sha256_golden(void **state)
+{
+	uint8_t out[32], long_key[131], data[50];
+
+	(void)state;
+	memset(long_key, 0xaa, sizeof(long_key));
+	memset(data, 0xdd, sizeof(data));
+	kdf_hmac_sha256(out, "Jefe", 4, "what do ya want for nothing?", 28);
+	assert_hex(out, 32, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	kdf_hmac_sha256(out, long_key, sizeof(long_key),
+			"Test Using Larger Than Block-Size Key - Hash Key First", 54);
+	assert_hex(out, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+	kdf_hmac_sha256(out, long_key, 20, data, sizeof(data));
+	assert_hex(out, 32, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+}
+
 /* However the input is cut, the incremental hash is the hash of the whole. */
 static void test_hash_incremental(void **state)
 {
@@ -195,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_ggm_golden),
 		cmocka_unit_test(test_lookup_golden),
 		cmocka_unit_test(test_hash_golden),
+		cmocka_unit_test(test_hmac_sha256_golden),
 		cmocka_unit_test(test_hash_incremental),
 		cmocka_unit_test(test_passphrase_golden),
 		cmocka_unit_test(test_passphrase_limits),

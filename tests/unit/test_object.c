@@ -108,6 +108,18 @@ static void test_erase(void **state)
 }
 
 /* Ids in sequence share folders of 4096; the path is part of the format. */
+/* An object without a file, such as that of a file of holes, can be unlinked and synced, also where
+ * its folder was never made. */
+static void test_no_object(void **state)
+{
+	struct fx *f = *state;
+
+	assert_int_equal(object_unlink(&f->v, 77), 0);
+	assert_int_equal(object_sync(&f->v, 78), 0);
+	assert_int_equal(object_note_dir(&f->v, 78), 0);
+	assert_int_equal(object_sync(&f->v, 78), 0);
+}
+
 static void test_paths(void **state)
 {
 	char path[64];
@@ -127,6 +139,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_many_objects, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_no_object, setup, teardown),
 	    cmocka_unit_test(test_paths),
 	};
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/keyring_internal.h"
 #include "core/merkle.h"
 #include "core/trail_internal.h"
 #include "tests/unit/trail_fixture.h"
@@ -307,6 +308,30 @@ static void older_copy(void **state)
 	assert_true(v.damaged);
 }
 
+/* Who opens the trail without a head of his own is held to the anchor's all the same. */
+static void anchor_is_heeded(void **state)
+{
+	struct fixture *fx = *state;
+	struct anchor_state *at = fx->kr->at, before = *at;
+
+	struct trail_head h[2] = {head_at(fx, 0, 300)};
+	keep(fx, "old");
+	h[1] = head_at(fx, 300, N);
+	at->trail_size = h[1].size;
+	memcpy(at->trail_root, h[1].root, sizeof(at->trail_root));
+	assert_int_equal(reopen(fx), 0);
+	put_kept(fx, "old");
+	assert_int_equal(reopen(fx), -EUCLEAN);
+	assert_int_equal(fx->d.id, DIAG_TRAIL_DAMAGED);
+	assert_int_equal(reopen_anchored(fx, &h[0]), -EUCLEAN);
+	/* As long, but another. */
+	at->trail_size = h[0].size;
+	assert_int_equal(reopen(fx), -EUCLEAN);
+	memcpy(at->trail_root, h[0].root, sizeof(at->trail_root));
+	assert_int_equal(reopen(fx), 0);
+	*at = before;
+}
+
 /* A history signed by the volume itself, but forked from the one that was witnessed. */
 static void forked_copy(void **state)
 {
@@ -524,6 +549,7 @@ int main(void)
 	    TRAIL_TEST(foreign_key),
 	    TRAIL_TEST(honest_heads_agree),
 	    TRAIL_TEST(older_copy),
+	    TRAIL_TEST(anchor_is_heeded),
 	    TRAIL_TEST(forked_copy),
 	    TRAIL_TEST(forged_tile_for_the_anchor),
 	    TRAIL_TEST(damaged_frame),

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 
+#include "fs/engine_internal.h"
 #include "tests/unit/volume_fixture.h"
 
 #define ROOT VOLUME_ROOT_ID
@@ -220,6 +221,61 @@ static void ids_are_not_reused(void **state)
 	munmap(shared_id, 4096);
 }
 
+static int remove_below(const char *dir, const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	remove_tree(AT_FDCWD, path);
+	return access(path, F_OK);
+}
+
+/* Promise: on bare metal the keys come back from an escrow or an anchor that has seen another store;
+ * the new one goes on above its transactions and ids, and no record of the old one fits into it. */
+static void new_store_for_old_keys(void **state)
+{
+	struct fixture *fx = *state;
+	struct volume_config cfg = fixture_config(fx);
+	struct keyring_fresh before, after;
+	struct volume_stat st;
+
+	uint64_t old = make_file(fx->v, ROOT, "old", 'o', 50000);
+	fixture_unmount(fx);
+	keyring_fresh_get(fx->kr, &before);
+	assert_true(before.txn > 1);
+	assert_int_equal(remove_below(fx->store, "meta.db"), -1);
+	assert_int_equal(remove_below(fx->store, "objects"), -1);
+	assert_int_equal(volume_create(&cfg, 1000, 1000, &fx->d), 0);
+	keyring_fresh_get(fx->kr, &after);
+	assert_true(after.txn > before.txn + 1000);
+	fixture_mount(fx);
+	assert_true(make_file(fx->v, ROOT, "new", 'n', 50000) > old);
+	volume_stat(fx->v, &st);
+	assert_true(st.txn > before.txn);
+	fixture_unmount(fx);
+	fixture_close_keys(fx);
+	fixture_open_keys(fx);
+	fixture_mount(fx);
+	check_clean(fx->v);
+	check_file(fx->v, find_id(fx->v, ROOT, "new"), 'n', 50000);
+}
+
+/* Promise: a file of holes has no object; it can be deleted, and the next of its kind synced. */
+static void files_of_holes(void **state)
+{
+	struct fixture *fx = *state;
+	struct volume_attr in = {.size = 1 << 20}, a;
+
+	for (int i = 0; i < 3; i++) {
+		uint64_t id = make(fx->v, ROOT, "hole", S_IFREG | 0600);
+
+		assert_int_equal(volume_setattr(fx->v, id, VOLUME_SET_SIZE, &in, &a), 0);
+		assert_int_equal(volume_fsync(fx->v, id), 0);
+		assert_int_equal(volume_unlink(fx->v, ROOT, "hole"), 0);
+		fixture_remount(fx);
+	}
+}
+
 static void overwrite_unsynced(struct volume *v)
 {
 	struct volume_attr a, in = {.size = 1000};
@@ -309,6 +365,44 @@ static void full_disk(void **state)
 	make_file(fx->v, ROOT, "new", 'n', 20 << 20);
 	fixture_remount(fx);
 	check_file(fx->v, find_id(fx->v, ROOT, "new"), 'n', 20 << 20);
+	fixture_unmount(fx);
+	umount2(small, MNT_DETACH);
+}
+
+/* Promise: on a medium that is nearly full a snapshot gives way before a writer is refused, with the
+ * space that only it held; whoever reads it is told so, and it is no damage. */
+static void snapshot_gives_way(void **state)
+{
+	struct fixture *fx = fixture_new();
+	const struct volume_snap_ops ops = {0};
+	struct volume_snapshot s;
+	struct volume_stat st;
+	char small[100];
+
+	*state = fx;
+	snprintf(small, sizeof(small), "%s/small", fx->dir);
+	mount_small(small);
+	fixture_create_at(fx, small);
+	make_file(fx->v, ROOT, "old", 'o', 20 << 20);
+	assert_int_equal(volume_snapshot_open(fx->v, &s), 0);
+	committer_chores(fx->v);
+	assert_int_equal(volume_snapshot_find(fx->v, s.snap.id, &s), 0);
+	assert_int_equal(volume_unlink(fx->v, ROOT, "old"), 0);
+	uint64_t id = make(fx->v, ROOT, "new", S_IFREG | 0600);
+	static char block[1 << 20];
+	uint64_t off = 0;
+	do {
+		write_at(fx->v, id, block, sizeof(block), off);
+		off += sizeof(block);
+		volume_stat(fx->v, &st);
+	} while (st.free_bytes > 3 << 20);
+	assert_int_equal(volume_sync(fx->v), 0);
+	committer_chores(fx->v);
+	assert_int_equal(volume_snapshot_find(fx->v, s.snap.id, &s), -ENOENT);
+	assert_int_equal(volume_snapshot_scan(fx->v, &s, 0, &ops, NULL), -ESTALE);
+	volume_stat(fx->v, &st);
+	assert_true(st.free_bytes > 15 << 20);
+	assert_int_equal(fx->n_alarms, 0);
 	fixture_unmount(fx);
 	umount2(small, MNT_DETACH);
 }
@@ -408,10 +502,13 @@ int main(void)
 	    T(leaving_the_inode_is_whole),
 	    T(orphans_are_reclaimed),
 	    T(ids_are_not_reused),
+	    T(new_store_for_old_keys),
+	    T(files_of_holes),
 	    T(unsynced_overwrite),
 	    T(damaged_block),
 	    T(damaged_records),
 	    cmocka_unit_test_setup_teardown(full_disk, NULL, full_disk_teardown),
+	    cmocka_unit_test_setup_teardown(snapshot_gives_way, NULL, full_disk_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,10 @@
+/* The entries of an opened index chunk, for test_reject_sets.c: what reads them is static. */
+#ifndef COFFER_TESTS_INDEX_ENTRIES_H
+#define COFFER_TESTS_INDEX_ENTRIES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int index_entries(const uint8_t *plain, size_t len, size_t *ret_n);
+
+#endif
