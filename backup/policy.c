@@ -133,3 +133,12 @@ const char *policy_remark(const struct conf *c)
 		       "pruned";
 	return NULL;
 }
+
+bool policy_drill_due(const struct conf *c, int64_t passed, int64_t now)
+{
+	if (!c->backup_wanted || c->drill_days == 0)
+		return false;
+	if (passed == POLICY_NEVER || passed > now + POLICY_CLOCK_SLACK)
+		return true;
+	return now >= passed + (int64_t)c->drill_days * 86400 - 3600;
+}

@@ -54,6 +54,13 @@ struct policy_due {
 void policy_due(const struct conf *c, const struct policy_set *sets, size_t n, int64_t now,
 		struct policy_due *ret);
 
+#define POLICY_NEVER INT64_MIN
+/*
+ * Whether a restore drill is due: passed is the time of the newest one that passed, POLICY_NEVER
+ * when there is none. One that failed proves nothing, so it stays due. An hour is allowed for, so
+ * that a timer which calls at the same time of day is not a day late each time.
+ */
+bool policy_drill_due(const struct conf *c, int64_t passed, int64_t now);
 /* A sentence about something in c that is allowed but likely not meant; NULL when there is none. */
 const char *policy_remark(const struct conf *c);
 

@@ -165,7 +165,7 @@ static int upload_id_of(void *arg, const char *path, const char *text, size_t le
 }
 
 /* A lost answer leaves an upload without parts, which the bucket's life cycle takes away
- * (docs/fragments/s3.md). */
+ * (docs/operations.md "What the bucket needs"). */
 static int begin_upload(const struct put *u, char ret_id[UPLOAD_ID_MAX + 1])
 {
 	CLEANUP_BYTES struct bytes_w text = {0};

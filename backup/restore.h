@@ -37,8 +37,12 @@ struct restore_request {
 	const char *to;
 	bool in_place; /* to is the volume's root and paths keep their whole path; existing files
 			  are replaced */
-	/* Before the first byte of each regular file is written: enters the lineage, so that no
-	 * copy is ever outside it. new_id is st_ino. May be NULL. */
+	/* Where, links and all, `to` must lie (a st_dev); NULL: anywhere. Held to what was opened, so
+	 * that whoever swaps names meanwhile changes nothing. DIAG_DENIED. */
+	const dev_t *within;
+	bool quarantine; /* to is new, and nobody but its owner can enter it. DIAG_EXISTS */
+	/* For each entry of any type, before its first byte is written: enters the lineage, so that
+	 * no copy, and no folder's name, is ever outside it. new_id is st_ino. May be NULL. */
 	int (*restored)(void *arg, uint64_t set_id, uint64_t new_id);
 	int (*progress)(void *arg, uint64_t n_files, uint64_t n_bytes);
 	void *arg;

@@ -280,14 +280,75 @@ static int one_path(struct restore *r, const char *path)
 	return descend(r, r->to_fd, path, r->in->in_place ? path : last_component(path), id);
 }
 
+static int check_within(const struct restore *r, int fd)
+{
+	struct stat st;
+
+	if (!r->in->within)
+		return 0;
+	if (fstat(fd, &st) != 0)
+		return diag_fail_errno(r->d, -errno, "%s", r->in->to);
+	return st.st_dev == *r->in->within
+		   ? 0
+		   : diag_fail(r->d, DIAG_DENIED, -EPERM, "%s lies outside the volume", r->in->to);
+}
+
+/* The folder that `to` is or will be in, and the name there: "." for one that ends in no name. */
+static int open_above(const struct restore *r, int *ret_fd, char last[VOLUME_NAME_MAX + 1])
+{
+	CLEANUP_FREE char *above = strdup(r->in->to);
+	size_t n = above ? strlen(above) : 0;
+
+	if (!above)
+		return diag_fail_errno(r->d, -ENOMEM, "%s", r->in->to);
+	while (n > 1 && above[n - 1] == '/')
+		above[--n] = 0;
+	char *slash = strrchr(above, '/');
+	const char *name = slash ? slash + 1 : above;
+	if (strlen(name) > VOLUME_NAME_MAX)
+		return diag_fail_errno(r->d, -ENAMETOOLONG, "%s", r->in->to);
+	strcpy(last, *name ? name : ".");
+	if (slash)
+		slash[slash == above] = 0;
+	*ret_fd = open(slash ? above : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *ret_fd < 0 ? diag_fail_errno(r->d, -errno, "%s", r->in->to) : 0;
+}
+
+/* Nothing is made outside; and what was made is what is there. */
+static int make_target(struct restore *r, int above, const char *last)
+{
+	struct stat st;
+
+	if (faccessat(above, last, F_OK, 0) != 0) {
+		int err = check_within(r, above);
+		if (err)
+			return err;
+		r->made_target = mkdirat(above, last, 0700) == 0;
+		if (!r->made_target && errno != EEXIST)
+			return diag_fail_errno(r->d, -errno, "%s", r->in->to);
+	}
+	if (r->in->quarantine && !r->made_target)
+		return diag_fail(r->d, DIAG_EXISTS, -EEXIST,
+				 "%s: a new folder is needed, which only the owner of the files can enter",
+				 r->in->to);
+	r->to_fd = openat(above, last, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->to_fd < 0 || fstat(r->to_fd, &st) != 0)
+		return diag_fail_errno(r->d, -errno, "%s", r->in->to);
+	if (r->made_target && (st.st_uid != geteuid() || (st.st_mode & 077)))
+		return diag_fail_errno(r->d, -ESTALE, "%s", r->in->to);
+	return check_within(r, r->to_fd);
+}
+
 static int open_target(struct restore *r)
 {
-	r->made_target = mkdir(r->in->to, 0700) == 0;
-	if (!r->made_target && errno != EEXIST)
-		return diag_fail_errno(r->d, -errno, "%s", r->in->to);
-	r->to_fd = open(r->in->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r->to_fd < 0)
-		return diag_fail_errno(r->d, -errno, "%s", r->in->to);
+	char last[VOLUME_NAME_MAX + 1];
+	CLEANUP_FD int above = -1;
+	int err = open_above(r, &above, last);
+
+	if (err == 0)
+		err = make_target(r, above, last);
+	if (err)
+		return err;
 	r->range = malloc(SET_RANGE);
 	return r->range ? 0 : diag_fail_errno(r->d, -ENOMEM, "%s", r->in->to);
 }

@@ -112,32 +112,6 @@ int restore_set_attributes_at(struct restore *r, int dir_fd, const char *name,
 
 /* --- content --- */
 
-/* Lays one record over the range: what is data or hole in it replaces what was. */
-static int overlay(struct restore *r, const struct view_entry *ve, uint8_t what[SET_RANGE_BLOCKS],
-		   struct bytes_w *body)
-{
-	uint8_t one[SET_RANGE_BLOCKS];
-	const uint8_t *bytes;
-	size_t n;
-
-	bytes_w_reset(body);
-	int err = setview_read(r->sv, ve, body);
-	if (err)
-		return err;
-	if (set_data_decode(body->buf, body->len, one, &bytes, &n) != 0)
-		return -EBADMSG;
-	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++) {
-		if (one[i] == SET_BLOCK_SAME)
-			continue;
-		what[i] = one[i];
-		if (one[i] == SET_BLOCK_DATA) {
-			memcpy(r->range + i * MAP_BLOCK, bytes, MAP_BLOCK);
-			bytes += MAP_BLOCK;
-		}
-	}
-	return 0;
-}
-
 static int write_range(struct restore *r, int fd, uint64_t range,
 		       const uint8_t what[SET_RANGE_BLOCKS], uint64_t size)
 {
@@ -161,41 +135,23 @@ static int write_range(struct restore *r, int fd, uint64_t range,
 	return 0;
 }
 
-/* The records of one range, oldest first: from the newest that stands alone. Counts the blocks they
- * leave. */
-static int restore_range(struct restore *r, int fd, const struct view_entry *ve, size_t n,
-			 uint64_t size, struct bytes_w *body, uint64_t *io_n_mapped)
-{
-	uint8_t what[SET_RANGE_BLOCKS];
-	size_t first = n - 1;
-
-	while (first > 0 && (ve[first].e.flags & SET_OVERLAY))
-		first--;
-	memset(what, SET_BLOCK_HOLE, sizeof(what));
-	for (size_t i = first; i < n; i++) {
-		int err = overlay(r, &ve[i], what, body);
-		if (err)
-			return err;
-	}
-	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++)
-		*io_n_mapped += what[i] == SET_BLOCK_DATA;
-	return write_range(r, fd, ve[0].e.range, what, size);
-}
-
 /* Ranges beyond the end are read as well: what a file holds there belongs to its count. */
 static int write_blocks(struct restore *r, int fd, uint64_t id, const struct set_node *n)
 {
-	CLEANUP_BYTES struct bytes_w body = {0};
+	uint8_t what[SET_RANGE_BLOCKS];
 	uint64_t n_mapped = 0;
 	size_t first, run, count = setview_data_of(r->sv, id, &first);
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && i < count; i += run) {
-		const struct view_entry *ve = &r->sv->data.v[first + i];
+		uint64_t range = r->sv->data.v[first + i].e.range;
 
-		for (run = 1; i + run < count && ve[run].e.range == ve->e.range; run++)
-			;
-		err = restore_range(r, fd, ve, run, n->attr.size, &body, &n_mapped);
+		err = setview_range(r->sv, first + i, first + count, what, r->range, &run);
+		if (err)
+			break;
+		for (size_t k = 0; k < SET_RANGE_BLOCKS; k++)
+			n_mapped += what[k] == SET_BLOCK_DATA;
+		err = write_range(r, fd, range, what, n->attr.size);
 	}
 	/* Never a hole for want of a record. */
 	return err == 0 && n_mapped != n->n_mapped ? -EBADMSG : err;
@@ -283,7 +239,20 @@ static int make_special(int dir_fd, const char *temp, const struct set_node *n)
 	return symlinkat(target, dir_fd, temp) ? -errno : 0;
 }
 
-static int write_special(struct restore *r, int dir_fd, const char *name, const struct set_node *n)
+/* What was just made as name enters the lineage of id; what an in-place restore found there is itself. */
+static int enter_lineage(struct restore *r, int dir_fd, const char *name, uint64_t id)
+{
+	struct stat st;
+
+	if (!r->in->restored)
+		return 0;
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	return st.st_ino == id ? 0 : r->in->restored(r->in->arg, id, st.st_ino);
+}
+
+static int write_special(struct restore *r, int dir_fd, const char *name, uint64_t id,
+			 const struct set_node *n)
 {
 	char temp[TEMP_LEN];
 
@@ -295,7 +264,9 @@ static int write_special(struct restore *r, int dir_fd, const char *name, const 
 	}
 	if (err)
 		return err;
-	err = restore_set_attributes_at(r, dir_fd, temp, n);
+	err = enter_lineage(r, dir_fd, temp, id);
+	if (err == 0)
+		err = restore_set_attributes_at(r, dir_fd, temp, n);
 	if (err == 0)
 		err = take_name(r, dir_fd, temp, name);
 	if (err)
@@ -304,7 +275,7 @@ static int write_special(struct restore *r, int dir_fd, const char *name, const 
 	return err;
 }
 
-static int write_dir(struct restore *r, int dir_fd, const char *name)
+static int write_dir(struct restore *r, int dir_fd, const char *name, uint64_t id)
 {
 	struct stat st;
 
@@ -317,7 +288,7 @@ static int write_dir(struct restore *r, int dir_fd, const char *name)
 			return -ENOTDIR;
 	}
 	r->res.n_dirs++;
-	return 0;
+	return enter_lineage(r, dir_fd, name, id);
 }
 
 /* --- hard links: the first name is written, the others lead to it --- */
@@ -405,7 +376,7 @@ int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
 	int err;
 
 	if (S_ISDIR(n->attr.mode))
-		return write_dir(r, dir_fd, name);
+		return write_dir(r, dir_fd, name, id);
 	if (n->attr.nlink > 1) {
 		err = write_link(r, dir_fd, name, id);
 		if (err)
@@ -413,7 +384,7 @@ int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
 	}
 	uint64_t refused = r->res.n_refused;
 	err = S_ISREG(n->attr.mode) ? write_file(r, dir_fd, name, id, n)
-				    : write_special(r, dir_fd, name, n);
+				    : write_special(r, dir_fd, name, id, n);
 	/* A device that was refused is not there to be linked to. */
 	if (err == 0 && n->attr.nlink > 1 && (S_ISREG(n->attr.mode) || r->res.n_refused == refused))
 		err = remember_link(r, dir_fd, name, id);

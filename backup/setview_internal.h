@@ -38,5 +38,29 @@ const struct view_entry *setview_node(const struct setview *sv, uint64_t id);
 /* Entries of a folder, or of a file's data: first and count. */
 size_t setview_names_of(const struct setview *sv, uint64_t parent, size_t *ret_first);
 size_t setview_data_of(const struct setview *sv, uint64_t id, size_t *ret_first);
+/*
+ * One range of a file as the set has it. first is its first data entry, end where the file's end;
+ * *ret_n of them are the range's. what tells each block, buf (SET_RANGE bytes) holds those that are
+ * data. -EKEYREVOKED, -EBADMSG.
+ */
+int setview_range(struct setview *sv, size_t first, size_t end, uint8_t what[SET_RANGE_BLOCKS],
+		  uint8_t *buf, size_t *ret_n);
+
+/* An entry met on a walk. Pointers are valid during the call. */
+struct setview_met {
+	uint64_t id, parent;
+	uint32_t type_mode;
+	const char *path;  /* "a/b"; of its folder ("" the root) when the name is not known */
+	const char *name;  /* the last component; NULL: not known */
+	const char *order; /* then: destroyed under it; NULL: its name is damaged */
+};
+/*
+ * Everything below a folder whose path is given, folders before what is in them. fn's answer: 0 goes
+ * on, SETVIEW_SKIP leaves out what is below this entry, a negative errno ends it. -ENAMETOOLONG
+ * beyond a path of 64 KiB.
+ */
+#define SETVIEW_SKIP 1
+typedef int (*setview_met_fn)(void *arg, const struct setview_met *m);
+int setview_walk(struct setview *sv, uint64_t dir, const char *path, setview_met_fn fn, void *arg);
 
 #endif

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "backup/setview_internal.h"
 
@@ -31,6 +32,70 @@ int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg)
 	bytes_w_free(&body);
 	return err;
 }
+
+/* --- a walk --- */
+
+#define WALK_PATH_MAX (64u << 10)
+
+struct walk {
+	struct setview *sv;
+	setview_met_fn fn;
+	void *arg;
+	uint64_t dir;
+	struct bytes_w path; /* NUL-terminated within; len is without the NUL */
+};
+
+static int walk_folder(struct walk *w, uint64_t dir);
+
+static int walk_child(void *arg, uint64_t child, uint32_t type_mode, const char *name,
+		      const char *order)
+{
+	struct walk *w = arg;
+	size_t before = w->path.len;
+	struct setview_met m = {
+	    .id = child, .parent = w->dir, .type_mode = type_mode, .order = order};
+
+	if (name) {
+		if (before + strlen(name) + 2 > WALK_PATH_MAX)
+			return -ENAMETOOLONG;
+		if (before)
+			bytes_w_u8(&w->path, '/');
+		bytes_w_raw(&w->path, name, strlen(name));
+	}
+	bytes_w_u8(&w->path, 0);
+	if (w->path.err)
+		return w->path.err;
+	w->path.len--;
+	m.path = (const char *)w->path.buf;
+	m.name = name ? m.path + w->path.len - strlen(name) : NULL;
+	int err = w->fn(w->arg, &m);
+	if (err == 0 && name && S_ISDIR(type_mode))
+		err = walk_folder(w, child);
+	w->path.len = before;
+	return err == SETVIEW_SKIP ? 0 : err;
+}
+
+static int walk_folder(struct walk *w, uint64_t dir)
+{
+	uint64_t above = w->dir;
+
+	w->dir = dir;
+	int err = setview_children(w->sv, dir, walk_child, w);
+	w->dir = above;
+	return err;
+}
+
+int setview_walk(struct setview *sv, uint64_t dir, const char *path, setview_met_fn fn, void *arg)
+{
+	struct walk w = {.sv = sv, .fn = fn, .arg = arg};
+
+	bytes_w_raw(&w.path, path, strlen(path));
+	int err = w.path.err ? w.path.err : walk_folder(&w, dir);
+	bytes_w_free(&w.path);
+	return err;
+}
+
+/* --- to a path --- */
 
 struct step {
 	const char *name;

@@ -250,6 +250,22 @@ int keyring_fresh_put(struct keyring *kr, const struct keyring_fresh *f)
 	return r;
 }
 
+int keyring_trail_lost(struct keyring *kr)
+{
+	struct keyring_fresh f;
+	int r;
+
+	if (kr->flags & KEYRING_READ_ONLY)
+		return -EROFS;
+	keyring_fresh_get(kr, &f);
+	f.trail_size = 0;
+	memset(f.trail_root, 0, sizeof(f.trail_root));
+	pthread_mutex_lock(&kr->anchor_lock);
+	r = kr->adrift ? -EROFS : fresh_write(kr, &f);
+	pthread_mutex_unlock(&kr->anchor_lock);
+	return r;
+}
+
 /* --- life --- */
 
 static void locks_init(struct keyring *kr)

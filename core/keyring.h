@@ -259,5 +259,11 @@ struct keyring_fresh {
 void keyring_fresh_get(struct keyring *kr, struct keyring_fresh *ret);
 /* Writes the anchor. Refuses (-EINVAL) to lower txn, id_floor or trail_size. */
 int keyring_fresh_put(struct keyring *kr, const struct keyring_fresh *f);
+/*
+ * For recovery alone, when the trail was lost with the store: the anchor no longer names a head, so
+ * that a new trail can begin. The caller has made a durable note of the head that it named. 0 or
+ * -errno.
+ */
+int keyring_trail_lost(struct keyring *kr);
 
 #endif

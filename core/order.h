@@ -127,13 +127,42 @@ int order_list(int store_fd, char (**ret)[ORDER_NUMBER_MAX + 1], size_t *ret_n);
 int order_next_number(int store_fd, int64_t now, char ret[ORDER_NUMBER_MAX + 1]);
 
 /*
- * Makes and stores a statement signed by id. Refuses early what would never count: DIAG_NOT_MEMBER,
- * DIAG_ROLE, DIAG_REQUESTER (approving one's own request), DIAG_ORDER_STATE. An approval claims a
- * role that still lacks, when the member has one; approving again renews it. opinion may be NULL.
+ * A statement is made where its signer's key is, and stored where the order is: made by
+ * order_statement_make, which touches no store and only signs; judged and stored by the other two,
+ * which trust nothing but signatures.
+ *
+ * Make: *ret_text is the signed note, caller frees. An approval claims a role of missing (roles
+ * still without an approval, from order_judge) when the member has one. Whether it counts is for
+ * the judge to say: what a person may not say is signed all the same, and refused there.
+ * opinion may be NULL; DIAG_NOTE_MALFORMED when it is no line of text.
  */
+int order_statement_make(const struct charter *c, const struct order *o, const struct identity *id,
+			 enum order_decision decision, const char *opinion, unsigned missing,
+			 int64_t now, char **ret_text, struct diag *d);
+/*
+ * What a note says, by the signature of the key that it names; counts stays false.
+ * DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED, DIAG_VERSION.
+ */
+int order_statement_parse(const char *text, struct order_statement *ret, struct diag *d);
+/*
+ * Whether the note may be stored for o at time now. As order_statement_parse; DIAG_NOT_MEMBER,
+ * DIAG_REQUESTER (approving one's own request), DIAG_ROLE; DIAG_ORDER_STATE when the order is open
+ * no more, or the note is about something else, has expired, or is older than what the member said
+ * last.
+ */
+int order_statement_check(int store_fd, const struct charter *c, const struct order *o,
+			  const char *text, int64_t now, struct diag *d);
+/* Checks the same, then writes the file durably; the member's earlier statement of the kind goes. */
+int order_statement_store(int store_fd, const struct charter *c, const struct order *o,
+			  const char *text, int64_t now, struct diag *d);
+/* Make and store in one. */
 int order_say(int store_fd, const struct charter *c, const struct order *o,
 	      const struct identity *id, enum order_decision decision, const char *opinion,
 	      int64_t now, struct diag *d);
+/* "approve", "reject", "withdraw" */
+const char *order_decision_name(enum order_decision decision);
+/* Whether a file of that name in an order's folder is a statement's. */
+bool order_statement_name(const char *file);
 /*
  * Every statement file, judged against charter and order at time now. Malformed files count as
  * ignored. ret holds ORDER_STATEMENTS_MAX; those that count come first, and others are left out for

@@ -21,6 +21,9 @@ struct order_paper {
 int order_paper_build(const struct order_paper *p, char **ret_body);
 /* Parses and verifies the signature of the key it names. -EUCLEAN, -EPROTONOSUPPORT, -EBADMSG. */
 int order_paper_parse(const char *text, struct order_paper *ret);
+/* NULL when it counts for this order at time now, else why not. */
+const char *order_paper_why_not(const struct order_paper *p, const struct charter *c,
+				const struct order *o, int64_t now);
 /* "approve.KEYID" */
 #define ORDER_PAPER_NAME_MAX 31
 void order_paper_file(enum order_decision decision, const uint8_t signer_pk[32],

@@ -1,4 +1,4 @@
-/* From statements and journal to the state of an order, and making statements. */
+/* From statements and journal to the state of an order. Saying something is in order_say.c. */
 #include "core/order.h"
 #include "core/order_internal.h"
 
@@ -185,91 +185,4 @@ int order_judge(int store_fd, const struct charter *c, const struct order *o, in
 	*ret = executing || other_charter ? state : weigh(&t, missing, o, now);
 	*ret_missing = missing;
 	return 0;
-}
-
-/* --- saying --- */
-
-/* The role in which the member says it; 0 and a diag when none allows it. */
-static unsigned role_for(const struct charter *c, const struct order *o,
-			 const struct charter_member *m, enum order_decision decision,
-			 unsigned missing, struct diag *d)
-{
-	const struct charter_quorum *q = charter_quorum(c, o->action);
-	bool requester = memcmp(m->card.sign_pk, o->requester_pk, sizeof(o->requester_pk)) == 0;
-	unsigned may = q ? m->roles & q->roles : 0;
-
-	if (decision == ORDER_APPROVE && requester) {
-		diag_fail(d, DIAG_REQUESTER, -EPERM, "order %s", o->number);
-		return 0;
-	}
-	if (decision == ORDER_WITHDRAW)
-		may = m->roles & CHARTER_OWNER ? CHARTER_OWNER : requester ? m->roles : 0;
-	else if (decision == ORDER_APPROVE && (may & missing))
-		may &= missing;
-	if (!may)
-		diag_fail(d, DIAG_ROLE, -EPERM, "%s may not %s order %s", m->card.name,
-			  decision == ORDER_WITHDRAW  ? "withdraw"
-			  : decision == ORDER_APPROVE ? "approve"
-						      : "reject",
-			  o->number);
-	return may & -may; /* one of them */
-}
-
-static int store_paper(int store_fd, const struct order_paper *p, const struct identity *id,
-		       struct diag *d)
-{
-	CLEANUP_FREE char *body = NULL, *text = NULL;
-	char file[ORDER_PAPER_NAME_MAX + 1];
-	CLEANUP_FD int dirfd = -1;
-	int r;
-
-	r = order_paper_build(p, &body);
-	if (r == -EINVAL)
-		return diag_fail(d, DIAG_NOTE_MALFORMED, r, "the opinion on order %s", p->number);
-	if (r == 0)
-		r = note_sign(body, id, &text);
-	if (r == 0) {
-		dirfd = order_folder_open(store_fd, p->number);
-		order_paper_file(p->st.decision, p->st.signer_pk, file);
-		r = dirfd < 0 ? dirfd
-			      : durable_replace(dirfd, file, text, strlen(text), ORDER_FILE_MODE);
-	}
-	return r < 0 ? diag_fail_errno(d, r, "order %s", p->number) : 0;
-}
-
-int order_say(int store_fd, const struct charter *c, const struct order *o,
-	      const struct identity *id, enum order_decision decision, const char *opinion,
-	      int64_t now, struct diag *d)
-{
-	const struct identity_card *card = identity_card(id);
-	const struct charter_member *m = order_member(c, card->sign_pk, card->name);
-	struct order_paper p = {.st = {.decision = decision, .created = now}};
-	enum order_state state;
-	unsigned missing;
-	int r;
-
-	if (!m)
-		return diag_fail(d, DIAG_NOT_MEMBER, -EPERM, "%s", card->name);
-	if (opinion && strlen(opinion) > ORDER_TEXT_MAX)
-		return diag_fail(d, DIAG_NOTE_MALFORMED, -EINVAL, "the opinion on order %s",
-				 o->number);
-	r = order_judge(store_fd, c, o, now, &state, &missing, d);
-	if (r < 0)
-		return r;
-	if (state != ORDER_REQUESTED && state != ORDER_APPROVED)
-		return diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s is %s", o->number,
-				 order_state_name(state));
-	p.st.role = role_for(c, o, m, decision, missing, d);
-	if (!p.st.role)
-		return -EPERM;
-	memcpy(p.volume_id, o->volume_id, sizeof(p.volume_id));
-	memcpy(p.charter, c->digest, sizeof(p.charter));
-	memcpy(p.digest, o->digest, sizeof(p.digest));
-	strcpy(p.number, o->number);
-	strcpy(p.st.signer, card->name);
-	memcpy(p.st.signer_pk, card->sign_pk, sizeof(p.st.signer_pk));
-	strcpy(p.st.opinion, opinion ? opinion : "");
-	if (decision == ORDER_APPROVE)
-		p.st.expires = now + ORDER_APPROVAL_LIFE;
-	return store_paper(store_fd, &p, id, d);
 }

@@ -34,6 +34,20 @@ static enum order_decision decision_of(const char *word, size_t len)
 	return 0;
 }
 
+const char *order_decision_name(enum order_decision decision)
+{
+	return words[decision];
+}
+
+bool order_statement_name(const char *file)
+{
+	const char *dot = strchr(file, '.');
+
+	return dot && decision_of(file, (size_t)(dot - file)) &&
+	       strlen(dot + 1) == NOTE_KEY_ID_LEN && !strchr(file, '/') &&
+	       note_value_valid(file, strlen(file));
+}
+
 void order_paper_file(enum order_decision decision, const uint8_t signer_pk[32],
 		      char out[ORDER_PAPER_NAME_MAX + 1])
 {
@@ -181,8 +195,8 @@ static const char *wrong_right(const struct order_statement *st, const struct ch
 	return "no decision";
 }
 
-static const char *why_not(const struct order_paper *p, const struct charter *c,
-			   const struct order *o, int64_t now)
+const char *order_paper_why_not(const struct order_paper *p, const struct charter *c,
+				const struct order *o, int64_t now)
 {
 	const struct charter_member *m = order_member(c, p->st.signer_pk, p->st.signer);
 	const char *why = wrong_subject(p, c, o);
@@ -253,7 +267,7 @@ static const char *judge_file(const struct scan *s, const char *file, struct ord
 	if (strcmp(expected, file) != 0)
 		return "it is not named after its signer and decision";
 	*st = p.st;
-	return why_not(&p, s->c, s->o, s->now);
+	return order_paper_why_not(&p, s->c, s->o, s->now);
 }
 
 /* False when the name is not that of a statement. */

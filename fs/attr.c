@@ -111,7 +111,9 @@ int volume_setattr(struct volume *v, uint64_t id, unsigned mask, const struct vo
 	if (r == 0)
 		r = inode_get(v, id, &ino);
 	if (r == 0) {
-		r = setattr_locked(v, ino, mask, in);
+		r = freeze_check(v, id);
+		if (r == 0)
+			r = setattr_locked(v, ino, mask, in);
 		if (r == 0)
 			inode_attr(ino, ret);
 		inode_unpin(v, ino);

@@ -99,28 +99,18 @@ static void check_map(struct check *c, uint64_t id, uint64_t group, const void *
 
 /* ---- inodes and entries ---- */
 
-static bool list_well_formed(const uint8_t *list, size_t len)
-{
-	size_t pos = 0, val_len;
-	const char *name;
-	const uint8_t *val;
-
-	while (volume_xattrs_next(list, len, &pos, &name, &val, &val_len))
-		;
-	return pos == len;
-}
-
 static void check_xattrs(struct check *c, uint64_t id, bool expected)
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 	struct rstore_key key = engine_file_key(id, SUB_XATTR);
+	size_t list_len;
 	int r = rstore_get(c->v->rs, &key, &w, NULL);
 
 	if (r == -ENOENT && expected)
 		check_report(c, id, "its xattrs are missing");
 	else if (r == 0 && !expected)
 		check_report(c, id, "xattrs that its inode does not know");
-	else if (r == 0 && !list_well_formed(w.buf, w.len))
+	else if (r == 0 && xattr_record_decode(w.buf, w.len, &list_len))
 		check_report(c, id, "xattr record is malformed");
 }
 

@@ -207,6 +207,26 @@ static int erase_object(struct volume *v, uint64_t id, bool overwrite, struct vo
 	return r;
 }
 
+static bool ids_valid(const uint64_t *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ids[i] < VOLUME_FIRST_ID || (i && ids[i] <= ids[i - 1]))
+			return false;
+	return true;
+}
+
+int volume_may_destroy(struct volume *v, const uint64_t *ids, size_t n)
+{
+	CLEANUP_WITH(survey_free) struct survey s = {.v = v, .ids = ids, .n = n};
+
+	if (!ids_valid(ids, n))
+		return -EINVAL;
+	engine_enter(v);
+	int r = survey_run(&s);
+	engine_leave(v);
+	return r;
+}
+
 int volume_destroy(struct volume *v, const uint64_t *ids, size_t n, bool overwrite,
 		   struct volume_destroyed *ret, struct bytes_w *ret_lookup_ids)
 {
@@ -214,9 +234,8 @@ int volume_destroy(struct volume *v, const uint64_t *ids, size_t n, bool overwri
 	struct volume_destroyed done = {0};
 	size_t n_before = ret_lookup_ids->len;
 
-	for (size_t i = 0; i < n; i++)
-		if (ids[i] < VOLUME_FIRST_ID || (i && ids[i] <= ids[i - 1]))
-			return -EINVAL;
+	if (!ids_valid(ids, n))
+		return -EINVAL;
 	/* No commit may be half way: it would publish what is about to be dropped. The order is
 	 * that of engine_commit. */
 	keyring_use_begin(v->kr);

@@ -79,6 +79,12 @@ struct inode_refs {
 	size_t size, n; /* size is a power of two */
 };
 
+/* Sorted. */
+struct frozen_ids {
+	uint64_t *ids;
+	size_t n;
+};
+
 struct volume {
 	struct keyring *kr;
 	char *store;
@@ -116,6 +122,7 @@ struct volume {
 	bool failed;  /* read_only because a sync failed: what is dirty is lost at close */
 	bool starved; /* no reserve file: nothing that needs new space begins */
 	bool orphans_waiting, dead_waiting; /* work for the committer */
+	struct frozen_ids frozen, frozen_names; /* fs/freeze.c */
 	uint64_t dead_held_by; /* transaction of the snapshot for which all that is dead now waits */
 
 	pthread_t committer;
@@ -153,6 +160,14 @@ int engine_add_edge(struct volume *v, uint64_t a, uint64_t b, uint8_t kind);
  * of what failed. */
 int engine_commit(struct volume *v, struct vinode *only);
 struct timespec engine_now(void);
+
+/* --- freeze.c --- */
+/* -EROFS when the id is frozen: nothing of it changes. */
+int freeze_check(struct volume *v, uint64_t id);
+/* -EROFS when it, or the names that lead to it, are frozen: none is given, taken or moved. */
+int freeze_check_names(struct volume *v, uint64_t id);
+/* At close; with the lock held. */
+void freeze_free(struct volume *v);
 
 /* Record keys. */
 enum engine_sub { SUB_INODE = 0, SUB_XATTR = 1, SUB_DENTRY = 2, SUB_MAP = 3 };
@@ -222,6 +237,13 @@ struct inode_record {
 void inode_encode(const struct inode_record *r, struct bytes_w *out);
 int inode_decode(const void *p, size_t len, struct inode_record *ret);
 
+/* --- record_pad.c --- */
+#define RECORD_PAD 128u
+/* Zeros after a record of len bytes. */
+void record_pad(struct bytes_w *out, size_t len);
+/* Whether what follows the first used bytes is the padding that record_pad would have written. */
+bool record_padded(const uint8_t *p, size_t len, size_t used);
+
 /* --- dir.c --- */
 struct dentry {
 	uint64_t child, link;
@@ -263,6 +285,8 @@ int acl_set(struct volume *v, struct vinode *ino, const char *name, const void *
 	    bool *ret_drop);
 int xattr_read(struct volume *v, struct vinode *ino, struct bytes_w *out); /* whole encoded list */
 int xattr_write(struct volume *v, struct vinode *ino, const void *list, size_t len);
+/* Length of the list in an xattr record, which pads it; -EUCLEAN. */
+int xattr_record_decode(const uint8_t *p, size_t len, size_t *ret_list_len);
 /* Within an encoded list: value or NULL. */
 const uint8_t *xattr_find(const uint8_t *list, size_t len, const char *name, size_t *ret_len);
 /* Replaces (val != NULL) or removes one pair: the new list appended to out. */

@@ -42,6 +42,12 @@ bool reserve_release(struct volume *v);
 /* Closes every snapshot, for the space that they hold; who reads them is told -ESTALE. */
 int snapshot_drop_all(struct volume *v);
 
+/* Closes those that an earlier mount left open: whoever read them is gone. Best effort; what they
+ * kept goes with snapshot_drain_some. */
+void snapshot_close_leftover(struct volume *v);
+/* Removes some of what closed snapshots kept, with a commit; 1 when more is left. */
+int snapshot_drain_some(struct volume *v);
+
 /* --- volume_commit.c --- */
 /* data_publish, tried again after a failed sync; a second failure makes the volume read-only. */
 int commit_publish(struct volume *v, struct vinode *ino);
@@ -103,6 +109,10 @@ void dir_bucket_copy(const struct dentry_sealed *d, struct bytes_w *out);
 int namespace_check_name(const char *name);
 /* A pinned folder that can be looked into: -ENOTDIR; -ENOENT when it was removed. */
 int namespace_get_dir(struct volume *v, uint64_t id, struct vinode **ret);
+/* As namespace_get_dir, for a folder whose entries are to change: -EROFS while it is frozen, -EIO
+ * when its key is gone (it is half destroyed: a rename into it would fail after its first change).
+ */
+int namespace_get_dir_to_change(struct volume *v, uint64_t id, struct vinode **ret);
 /* What an entry leads to, pinned; an entry whose inode is absent or of another type is damage. */
 int namespace_get_child(struct volume *v, const struct dentry *d, struct vinode **ret);
 /* The entry changed: times of the folder. */

@@ -26,6 +26,19 @@ static int get_regular(struct volume *v, uint64_t id, struct vinode **ret)
 	return r;
 }
 
+/* One whose content may leave it or change. */
+static int get_thawed(struct volume *v, uint64_t id, struct vinode **ret)
+{
+	int r = get_regular(v, id, ret);
+
+	if (r)
+		return r;
+	r = freeze_check(v, id);
+	if (r)
+		inode_unpin(v, *ret);
+	return r;
+}
+
 static void modified(struct volume *v, struct vinode *ino)
 {
 	ino->attr.mtime = ino->attr.ctime = engine_now();
@@ -41,7 +54,7 @@ int volume_open_file(struct volume *v, uint64_t id, bool writable)
 	engine_enter(v);
 	int r = writable ? engine_writable(v) : 0;
 	if (r == 0)
-		r = get_regular(v, id, &ino);
+		r = writable ? get_thawed(v, id, &ino) : get_regular(v, id, &ino);
 	if (r == 0) {
 		ino->n_open++;
 		ino->n_open_writable += writable;
@@ -127,7 +140,7 @@ ssize_t volume_write(struct volume *v, uint64_t id, const void *buf, size_t len,
 	engine_enter(v);
 	r = engine_room(v);
 	if (r == 0)
-		r = get_regular(v, id, &ino);
+		r = get_thawed(v, id, &ino);
 	if (r == 0) {
 		r = data_write(v, ino, buf, len, off);
 		if (r == 0 && !kernel_times)
@@ -191,7 +204,7 @@ int volume_fallocate(struct volume *v, uint64_t id, int mode, uint64_t off, uint
 	engine_enter(v);
 	r = engine_writable(v);
 	if (r == 0)
-		r = get_regular(v, id, &ino);
+		r = get_thawed(v, id, &ino);
 	if (r == 0) {
 		r = fallocate_locked(v, ino, mode, off, len);
 		if (r == 0)
@@ -276,12 +289,12 @@ static int copy_step(struct volume *v, uint64_t src, uint64_t dst, struct copy *
 
 	c->src = c->dst = NULL;
 	if (r == 0)
-		r = get_regular(v, src, &c->src);
+		r = get_thawed(v, src, &c->src);
 	if (r) {
 		c->src = NULL;
 		return r;
 	}
-	r = get_regular(v, dst, &c->dst);
+	r = get_thawed(v, dst, &c->dst);
 	if (r == 0) {
 		if (first)
 			r = engine_add_edge(v, src, dst, VOLUME_EDGE_COPIED);

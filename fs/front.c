@@ -157,6 +157,7 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 		return diag_fail_errno(d, err, "mounting at %s", cfg->mountpoint);
 	}
 	f->mounted = true;
+	front_readahead(f->mountpoint);
 	*ret = f;
 	return 0;
 }

@@ -55,6 +55,9 @@ void front_seek_stop(struct front *f);
 /* Answers the request, now or from that thread. */
 void front_seek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 
+/* Lets the kernel read further ahead on what is mounted there, where it may. */
+void front_readahead(const char *mountpoint);
+
 /* Handlers, by file. */
 void front_namespace_ops(struct fuse_lowlevel_ops *ops); /* front_namespace.c */
 void front_file_ops(struct fuse_lowlevel_ops *ops);	 /* front_file.c */

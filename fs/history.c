@@ -148,6 +148,10 @@ int volume_add_edge(struct volume *v, uint64_t a, uint64_t b, uint8_t kind)
 	engine_enter(v);
 	int r = engine_room(v);
 	if (r == 0)
+		r = freeze_check(v, a);
+	if (r == 0)
+		r = freeze_check(v, b);
+	if (r == 0)
 		r = engine_add_edge(v, a, b, kind);
 	engine_leave(v);
 	return r;

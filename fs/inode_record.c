@@ -1,6 +1,6 @@
 /*
- * The inode record: attributes, and the content of what is small enough. docs/format.md "Inode
- * record".
+ * The inode record: attributes, and the content of what is small enough, padded. docs/format.md
+ * "Inode record".
  */
 #include <errno.h>
 #include <string.h>
@@ -35,6 +35,7 @@ static struct timespec get_time(struct bytes_r *r)
 void inode_encode(const struct inode_record *r, struct bytes_w *out)
 {
 	const struct volume_attr *a = &r->attr;
+	size_t before = out->len;
 
 	bytes_w_u8(out, RECORD_VERSION);
 	bytes_w_u8(out, (uint8_t)((r->has_xattrs ? FLAG_XATTRS : 0) |
@@ -53,6 +54,7 @@ void inode_encode(const struct inode_record *r, struct bytes_w *out)
 	bytes_w_u64(out, r->n_slots);
 	bytes_w_u64(out, r->n_mapped);
 	bytes_w_blob(out, r->inline_data, r->inline_len);
+	record_pad(out, out->len - before);
 }
 
 /* What the fields say together: a file's content is inline and whole, or in blocks; other types
@@ -107,7 +109,7 @@ int inode_decode(const void *p, size_t len, struct inode_record *ret)
 	rec.n_slots = bytes_r_u64(&r);
 	rec.n_mapped = bytes_r_u64(&r);
 	rec.inline_data = bytes_r_blob(&r, SYMLINK_MAX_LEN, &rec.inline_len);
-	if (bytes_r_done(&r) || !consistent(&rec))
+	if (r.err || !record_padded(p, len, len - r.left) || !consistent(&rec))
 		return -EUCLEAN;
 	a->blocks =
 	    rec.in_blocks ? rec.n_mapped * (MAP_BLOCK / SECTOR) : (a->size + SECTOR - 1) / SECTOR;

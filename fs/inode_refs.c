@@ -3,8 +3,8 @@
  *
  * The kernel may hold millions of inodes for as long as it likes. What the engine owes it for a
  * clean one that nobody has open is its count alone, so that is all that is kept: 16 bytes in an
- * open-addressed table. A count leaves the table when the inode is loaded, and comes back when it is
- * evicted. Orphans and destroyed files are not evicted while they are referred to.
+ * open-addressed table. A count leaves the table when the inode is loaded, and comes back when it
+ * is evicted. Orphans and destroyed files are not evicted while they are referred to.
  */
 #include <errno.h>
 #include <stdlib.h>

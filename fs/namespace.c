@@ -47,6 +47,21 @@ int namespace_get_dir(struct volume *v, uint64_t id, struct vinode **ret)
 	return r;
 }
 
+int namespace_get_dir_to_change(struct volume *v, uint64_t id, struct vinode **ret)
+{
+	char order[KEYRING_ORDER_REF_MAX + 1];
+	int r = namespace_get_dir(v, id, ret);
+
+	if (r)
+		return r;
+	r = freeze_check(v, id);
+	if (r == 0 && keyring_gone(v->kr, KEYRING_LIVE, id, order))
+		r = engine_fault(v, -EKEYREVOKED, id, "folder", 0);
+	if (r)
+		inode_unpin(v, STEAL_PTR(*ret));
+	return r;
+}
+
 int namespace_get_child(struct volume *v, const struct dentry *d, struct vinode **ret)
 {
 	int r = inode_get(v, d->child, ret);
@@ -290,7 +305,7 @@ int volume_make(struct volume *v, uint64_t parent, const char *name, const struc
 	if (r == 0)
 		r = engine_ids_ready(v, 2);
 	if (r == 0 && parent)
-		r = namespace_get_dir(v, parent, &dir);
+		r = namespace_get_dir_to_change(v, parent, &dir);
 	if (r == 0)
 		r = name ? make_named(v, dir, name, in, ret) : make_unnamed(v, dir, in, ret);
 	if (dir)
@@ -347,7 +362,9 @@ int volume_link(struct volume *v, uint64_t id, uint64_t parent, const char *name
 		engine_leave(v);
 		return r;
 	}
-	r = namespace_get_dir(v, parent, &dir);
+	r = freeze_check_names(v, id);
+	if (r == 0)
+		r = namespace_get_dir_to_change(v, parent, &dir);
 	if (r == 0) {
 		r = link_locked(v, ino, dir, name);
 		if (r == 0)
@@ -397,13 +414,15 @@ static int remove_name(struct volume *v, uint64_t parent, const char *name, bool
 	engine_enter(v);
 	r = engine_writable(v);
 	if (r == 0)
-		r = namespace_get_dir(v, parent, &dir);
+		r = namespace_get_dir_to_change(v, parent, &dir);
 	if (r == 0) {
 		r = dir_find(v, dir, name, &d);
 		if (r == 0)
 			r = namespace_get_child(v, &d, &ino);
 		if (r == 0) {
 			r = may_remove(v, ino, want_folder);
+			if (r == 0)
+				r = freeze_check_names(v, ino->id);
 			if (r == 0)
 				r = remove_entry(v, dir, &d, ino);
 			inode_unpin(v, ino);

@@ -160,6 +160,11 @@ static int rename_found(struct volume *v, struct end *from, struct end *to, unsi
 		return r;
 	if (from->ino == to->ino)
 		return 0; /* two names of one file: POSIX leaves both */
+	r = freeze_check_names(v, from->ino->id);
+	if (r == 0 && to->ino)
+		r = freeze_check_names(v, to->ino->id);
+	if (r)
+		return r;
 	r = (flags & RENAME_EXCHANGE) ? exchange(v, from, to) : move(v, from, to);
 	if (r)
 		return engine_half_done(v, r, "rename");
@@ -208,9 +213,9 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 	if (r == 0)
 		r = engine_ids_ready(v, 2);
 	if (r == 0)
-		r = namespace_get_dir(v, parent, &from.dir);
+		r = namespace_get_dir_to_change(v, parent, &from.dir);
 	if (r == 0)
-		r = namespace_get_dir(v, new_parent, &to.dir);
+		r = namespace_get_dir_to_change(v, new_parent, &to.dir);
 	if (r == 0)
 		r = rename_locked(v, &from, &to, flags);
 	if (to.dir)

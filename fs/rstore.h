@@ -68,7 +68,8 @@ struct rstore_root {
 	uint8_t tag[16]; /* first 16 bytes of BLAKE2b over the sealed commit record */
 };
 
-/* What transaction numbers skip at every opening: more than any process tries between two anchors. */
+/* What transaction numbers skip at every opening: more than any process tries between two
+ * anchors. */
 #define RSTORE_TXN_GAP ((uint64_t)1 << 20)
 
 /* Makes an empty meta.db. -EEXIST. */
@@ -147,6 +148,11 @@ int rstore_snap_open(struct rstore *rs, struct rstore_snap *ret);
  * after a failure. -ESTALE when it is not open.
  */
 int rstore_snap_close(struct rstore *rs, uint64_t id);
+/* As rstore_snap_close for all, but only the first commit: what is left to remove goes with each
+ * later commit, some at a time; rstore_snap_drain_some makes one for that. */
+int rstore_snap_close_all(struct rstore *rs);
+/* 1 when more is left, 0 when nothing was or is. */
+int rstore_snap_drain_some(struct rstore *rs);
 size_t rstore_snap_list(const struct rstore *rs, struct rstore_snap ret[RSTORE_SNAPSHOTS_MAX]);
 /* The newest open snapshot's transaction (0: none): what was born at or before it must be kept. */
 uint64_t rstore_snap_newest_txn(const struct rstore *rs);

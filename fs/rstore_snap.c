@@ -194,6 +194,31 @@ int rstore_snap_close(struct rstore *rs, uint64_t id)
 	return r ? r : finish_closing(rs);
 }
 
+int rstore_snap_close_all(struct rstore *rs)
+{
+	if (!rs->head.n_snaps)
+		return 0;
+	for (unsigned i = 0; i < rs->head.n_snaps; i++)
+		rs->head.snaps[i].closing = true;
+	return rstore_commit_head(rs);
+}
+
+static bool any_closing(const struct head *h)
+{
+	for (unsigned i = 0; i < h->n_snaps; i++)
+		if (h->snaps[i].closing)
+			return true;
+	return false;
+}
+
+int rstore_snap_drain_some(struct rstore *rs)
+{
+	if (!any_closing(&rs->durable))
+		return 0;
+	int r = rstore_commit_head(rs);
+	return r ? r : any_closing(&rs->durable);
+}
+
 size_t rstore_snap_list(const struct rstore *rs, struct rstore_snap ret[RSTORE_SNAPSHOTS_MAX])
 {
 	size_t n = 0;

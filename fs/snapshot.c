@@ -5,7 +5,9 @@
  * 1 ID) that the resuming backup needs. It is put after the snapshot exists and deleted before the
  * snapshot goes, so a crash in between leaves a snapshot without facts, which nobody can find; the
  * next opening closes such ones first. When the medium is nearly full all are closed: a backup can
- * be begun again, a writer would be refused.
+ * be begun again, a writer would be refused. A mount that may write begins with closing what an
+ * earlier one left: the process that read it is gone, and kept records and objects would stay for
+ * ever.
  */
 #include <errno.h>
 #include <time.h>
@@ -155,6 +157,29 @@ int snapshot_drop_all(struct volume *v)
 		r = engine_fault(v, rstore_snap_close(v->rs, list[i].id), 0, "snapshot", 0);
 	v->dead_waiting = true;
 	return r;
+}
+
+void snapshot_close_leftover(struct volume *v)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	size_t n = rstore_snap_list(v->rs, list);
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct rstore_key key = facts_key(list[i].id);
+
+		r = rstore_del(v->rs, &key);
+	}
+	/* On a full medium this fails, and snapshot_drop_all takes them later. */
+	if (r == 0)
+		(void)rstore_snap_close_all(v->rs);
+}
+
+int snapshot_drain_some(struct volume *v)
+{
+	int r = engine_commit_records(v);
+
+	return r ? r : engine_fault(v, rstore_snap_drain_some(v->rs), 0, "snapshot", 0);
 }
 
 int volume_snapshot_find(struct volume *v, uint64_t snap_id, struct volume_snapshot *ret)

@@ -91,26 +91,19 @@ static int scan_fault(struct scan *sc, int err, uint64_t id, const char *what, u
 	return r;
 }
 
-static bool xattrs_well_formed(const uint8_t *list, size_t len)
-{
-	size_t pos = 0, val_len;
-	const char *name;
-	const uint8_t *val;
-
-	while (volume_xattrs_next(list, len, &pos, &name, &val, &val_len))
-		;
-	return pos == len;
-}
-
 /* 0, -EKEYREVOKED (destroyed meanwhile), -EIO (reported). */
 static int snapshot_xattrs(struct scan *sc, uint64_t id, struct bytes_w *out)
 {
 	struct rstore_key key = engine_file_key(id, SUB_XATTR);
+	size_t len = 0;
 
 	engine_enter(sc->v);
 	int r = rstore_snap_get(sc->v->rs, &sc->s->snap, &key, out, NULL);
-	if (r == -ENOENT || (r == 0 && !xattrs_well_formed(out->buf, out->len)))
+	if (r == -ENOENT)
 		r = -EUCLEAN;
+	if (r == 0)
+		r = xattr_record_decode(out->buf, out->len, &len);
+	out->len = len;
 	if (r && r != -EKEYREVOKED)
 		r = engine_fault(sc->v, r, id, "xattr record", 0);
 	engine_leave(sc->v);

@@ -3,7 +3,7 @@
  *
  *   create: objects/, meta.db, root folder, counters -> one commit -> anchor
  *   open:   lock -> record store, not older than the anchor -> ids reserved (a commit)
- *           -> some orphans -> committer
+ *           -> snapshots of an earlier mount closed -> some orphans -> committer
  *   close:  committer stopped -> orphans -> commit -> dead objects -> commit -> anchor
  *
  * Opening repairs nothing: the last commit is a whole state.
@@ -122,6 +122,7 @@ static void volume_free(struct volume *v)
 	pthread_cond_destroy(&v->wake);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->commit_lock);
+	freeze_free(v);
 	free(v->store);
 	free(v);
 }
@@ -303,6 +304,8 @@ static int begin_writing(struct volume *v)
 	reserve_fill(v);
 	int r = engine_commit_records(v);
 	if (r == 0)
+		snapshot_close_leftover(v);
+	if (r == 0)
 		(void)inode_reclaim(
 		    v, ORPHANS_AT_OPEN); /* damaged ones were reported; they hinder nobody */
 	v->dead_waiting = true;
@@ -410,13 +413,15 @@ void volume_stat(struct volume *v, struct volume_stat *ret)
 	struct statvfs st;
 	struct volume_stat s = {0};
 
-	if (fstatvfs(v->store_fd, &st) == 0) {
+	bool known = fstatvfs(v->store_fd, &st) == 0;
+	pthread_mutex_lock(&v->lock);
+	if (known) {
 		s.total_bytes = (uint64_t)st.f_blocks * st.f_frsize;
-		s.free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+		/* What is free then is kept for what is done already. */
+		s.free_bytes = v->starved ? 0 : (uint64_t)st.f_bavail * st.f_frsize;
 		s.n_files_free =
 		    s.free_bytes / 1024; /* inodes are records: space is their only bound */
 	}
-	pthread_mutex_lock(&v->lock);
 	struct rstore_root root;
 	rstore_root_get(v->rs, &root);
 	s.txn = root.txn;

@@ -68,7 +68,8 @@ struct volume_config {
 /* Makes meta.db, objects/ and the root folder with owner uid:gid. kr was made by keyring_create and
  * opened. */
 int volume_create(const struct volume_config *cfg, uint32_t uid, uint32_t gid, struct diag *d);
-/* Locks, opens, checks against the anchor, reserves ids, starts the committer thread. DIAG_MOUNTED,
+/* Locks, opens, checks against the anchor, reserves ids, closes snapshots that were left open, starts
+ * the committer thread. DIAG_MOUNTED,
  * DIAG_ROLLED_BACK, DIAG_STORE_DAMAGED. */
 int volume_open(const struct volume_config *cfg, struct volume **ret, struct diag *d);
 /* Commits, writes the anchor, stops the thread. What could not be committed is returned; memory is
@@ -167,7 +168,8 @@ int volume_fsync(struct volume *v, uint64_t id);
 int volume_sync(struct volume *v);
 
 struct volume_stat {
-	uint64_t total_bytes, free_bytes; /* of the medium under the store */
+	/* of the medium under the store; none is free while whatever needs space is refused */
+	uint64_t total_bytes, free_bytes;
 	uint64_t n_files_free;
 	uint64_t n_inodes; /* in use */
 	uint64_t txn;      /* last durable */
@@ -197,7 +199,8 @@ struct volume_snapshot {
  * full; whatever is asked of it then is -ESTALE. */
 int volume_snapshot_open(struct volume *v, struct volume_snapshot *ret);
 int volume_snapshot_close(struct volume *v, const struct volume_snapshot *s);
-/* One that an earlier run left open (resume), by rstore id. -ENOENT */
+/* One that is open, by rstore id: for resuming a run. A writable volume_open closes whatever an
+ * earlier mount left open, so nothing is found across mounts but by a read-only one. -ENOENT */
 int volume_snapshot_find(struct volume *v, uint64_t snap_id, struct volume_snapshot *ret);
 
 /* A file as the snapshot has it. Pointers are valid during the call. */
@@ -255,7 +258,7 @@ enum volume_edge_kind {
 	VOLUME_EDGE_COPIED = 2,
 	VOLUME_EDGE_RESTORED = 3
 };
-/* Enters an edge in both directions (restore does). */
+/* Enters an edge in both directions (restore does). -EROFS when either is frozen. */
 int volume_add_edge(struct volume *v, uint64_t a, uint64_t b, uint8_t kind);
 /* Whether the id has a live inode; attr without taking a reference. -ENOENT. */
 int volume_peek(struct volume *v, uint64_t id, struct volume_attr *ret);
@@ -267,6 +270,21 @@ int volume_links_of(struct volume *v, const uint64_t *ids, size_t n, volume_hist
  * they hold. */
 int volume_sealed_digest(struct volume *v, const uint64_t *ids, size_t n, uint8_t ret[32],
 			 uint64_t *ret_bytes);
+
+/*
+ * Freezes ids, in any order, in place of those frozen before: from the return on their content,
+ * attributes and xattrs do not change, no name in such a folder comes or goes, no name that leads to
+ * one comes, goes or moves, and none is opened for writing, copied from or restored: -EROFS, through handles
+ * that are open as well. Reading goes on. Known in memory only: closing thaws. -ENOMEM.
+ */
+int volume_freeze(struct volume *v, const uint64_t *ids, size_t n);
+/* Freezes only the names that lead to ids: they can be written to, not unlinked, renamed or renamed
+ * over. A set of its own; volume_thaw ends both. */
+int volume_freeze_names(struct volume *v, const uint64_t *ids, size_t n);
+void volume_thaw(struct volume *v);
+/* What volume_destroy would refuse (-EINVAL), asked before there is no way back: something that is
+ * not listed stands in a listed folder and has no name elsewhere. ids sorted, distinct. */
+int volume_may_destroy(struct volume *v, const uint64_t *ids, size_t n);
 
 struct volume_destroyed {
 	uint64_t n_inodes, n_names, n_objects;

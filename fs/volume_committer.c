@@ -1,7 +1,7 @@
 /*
  * The committer: the one thread of the engine. Commits in time, and does what waits for a commit.
  *
- * Every round: commit; unlink objects of files that are durably gone; reclaim orphans, some at a
+ * Every round: commit; remove what closed snapshots kept; unlink objects of files that are durably gone; reclaim orphans, some at a
  * time; make the reserve anew; write the anchor when it is due. Nothing here is needed for
  * correctness after a crash: the records say what is left to do, and the next mount's committer
  * finds it.
@@ -35,6 +35,19 @@ static void reclaim(struct volume *v)
 	engine_leave(v);
 }
 
+/* A long history that a closed snapshot kept goes in many small commits, with others' calls between
+ * them. Not at the end: the next mount goes on. */
+static void drain_snapshots(struct volume *v)
+{
+	int r;
+
+	do {
+		engine_enter(v);
+		r = engine_writable(v) || v->stop ? 0 : snapshot_drain_some(v);
+		engine_leave(v);
+	} while (r > 0);
+}
+
 void committer_chores(struct volume *v)
 {
 	engine_enter(v);
@@ -48,6 +61,7 @@ void committer_chores(struct volume *v)
 		dead = v->dead_waiting;
 	}
 	engine_leave(v);
+	drain_snapshots(v);
 	if (dead)
 		unlink_dead(v);
 	if (orphans)

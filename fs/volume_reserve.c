@@ -16,8 +16,10 @@
 
 #define RESERVE_NAME "reserve"
 #define RESERVE_LEN ((off_t)16 << 20)
-/* Made again only with this much beside it: the two must not chase each other. */
+/* Made again only with this much beside it, or this part of a small medium: the two must not chase
+ * each other. More than LOW_PART, or a medium that has recovered would be nearly full at once. */
 #define RESERVE_SPARE ((uint64_t)32 << 20)
+#define SPARE_PART 8u
 /* Nearly full: less than this part of the medium is free, and less than this much. */
 #define LOW_PART 16u
 #define LOW_LEN ((uint64_t)128 << 20)
@@ -30,13 +32,21 @@ static bool in_place(struct volume *v)
 	       (uint64_t)st.st_blocks * 512 >= (uint64_t)RESERVE_LEN;
 }
 
+static uint64_t medium_part(const struct statvfs *st, unsigned part, uint64_t at_most)
+{
+	uint64_t n = (uint64_t)st->f_blocks * st->f_frsize / part;
+
+	return n < at_most ? n : at_most;
+}
+
 static int make_reserve(struct volume *v)
 {
 	struct statvfs st;
 
 	if (fstatvfs(v->store_fd, &st))
 		return -errno;
-	if ((uint64_t)st.f_bavail * st.f_frsize < (uint64_t)RESERVE_LEN + RESERVE_SPARE)
+	uint64_t spare = medium_part(&st, SPARE_PART, RESERVE_SPARE);
+	if ((uint64_t)st.f_bavail * st.f_frsize < (uint64_t)RESERVE_LEN + spare)
 		return -ENOSPC;
 	CLEANUP_FD int fd =
 	    openat(v->store_fd, RESERVE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -62,9 +72,7 @@ bool reserve_low(struct volume *v)
 
 	if (fstatvfs(v->store_fd, &st))
 		return false;
-	uint64_t total = (uint64_t)st.f_blocks * st.f_frsize;
-	uint64_t low = total / LOW_PART < LOW_LEN ? total / LOW_PART : LOW_LEN;
-	return (uint64_t)st.f_bavail * st.f_frsize < low;
+	return (uint64_t)st.f_bavail * st.f_frsize < medium_part(&st, LOW_PART, LOW_LEN);
 }
 
 bool reserve_release(struct volume *v)

@@ -1,5 +1,5 @@
 /*
- * Extended attributes: one sealed list for each inode that has any.
+ * Extended attributes: one sealed list for each inode that has any, padded as a record.
  *
  * The list is a run of pairs, each u8 name length, name, a zero byte, u32 LE value length, value.
  * The zero lets names be handed out in place. The record exists exactly while the inode record says
@@ -45,15 +45,19 @@ bool volume_xattrs_next(const uint8_t *xattrs, size_t len, size_t *pos, const ch
 	return true;
 }
 
-static bool list_well_formed(const uint8_t *list, size_t len)
+int xattr_record_decode(const uint8_t *p, size_t len, size_t *ret_list_len)
 {
 	size_t pos = 0, val_len;
 	const char *name;
 	const uint8_t *val;
 
-	while (volume_xattrs_next(list, len, &pos, &name, &val, &val_len))
+	/* No name has length zero, so a list ends where its padding begins. */
+	while (volume_xattrs_next(p, len, &pos, &name, &val, &val_len))
 		;
-	return pos == len;
+	if (!pos || !record_padded(p, len, pos))
+		return -EUCLEAN;
+	*ret_list_len = pos;
+	return 0;
 }
 
 const uint8_t *xattr_find(const uint8_t *list, size_t len, const char *name, size_t *ret_len)
@@ -107,23 +111,32 @@ int xattr_read(struct volume *v, struct vinode *ino, struct bytes_w *out)
 		return 0;
 	struct rstore_key key = engine_file_key(ino->id, SUB_XATTR);
 	size_t before = out->len;
+	size_t len = 0;
 	int r = rstore_get(v->rs, &key, out, NULL);
 
 	/* The inode says that there is one: its absence, though proved, is damage. */
-	if (r == -ENOENT || (r == 0 && !list_well_formed(out->buf + before, out->len - before)))
+	if (r == -ENOENT)
 		r = -EUCLEAN;
+	if (r == 0)
+		r = xattr_record_decode(out->buf + before, out->len - before, &len);
+	out->len = before + len;
 	return r ? engine_fault(v, r, ino->id, "xattr record", 0) : 0;
 }
 
 int xattr_write(struct volume *v, struct vinode *ino, const void *list, size_t len)
 {
+	CLEANUP_BYTES struct bytes_w record = {0};
 	struct rstore_key key = engine_file_key(ino->id, SUB_XATTR);
 	int r = 0;
 
 	if (len > XATTR_LIST_LEN_MAX)
 		return -ENOSPC;
+	bytes_w_raw(&record, list, len);
+	record_pad(&record, len);
+	if (record.err)
+		return record.err;
 	if (len)
-		r = rstore_put(v->rs, &key, list, len);
+		r = rstore_put(v->rs, &key, record.buf, record.len);
 	else if (ino->has_xattrs)
 		r = rstore_del(v->rs, &key);
 	if (r)
@@ -255,7 +268,9 @@ int volume_setxattr(struct volume *v, uint64_t id, const char *name, const void 
 	if (r == 0)
 		r = inode_get(v, id, &ino);
 	if (r == 0) {
-		r = set_locked(v, ino, name, val, len, flags);
+		r = freeze_check(v, id);
+		if (r == 0)
+			r = set_locked(v, ino, name, val, len, flags);
 		inode_unpin(v, ino);
 	}
 	engine_leave(v);
@@ -288,7 +303,9 @@ int volume_removexattr(struct volume *v, uint64_t id, const char *name)
 	if (r == 0)
 		r = inode_get(v, id, &ino);
 	if (r == 0) {
-		r = remove_locked(v, ino, name);
+		r = freeze_check(v, id);
+		if (r == 0)
+			r = remove_locked(v, ino, name);
 		inode_unpin(v, ino);
 	}
 	engine_leave(v);

@@ -3,6 +3,8 @@
  *
  * Each step does its work, tells progress, and only then stands in the journal; each can be done
  * again. From "begin" on an execution reads the inventory as the order signed it, never the volume.
+ * Each run freezes what the order destroys before it looks at it, and thaws when it ends, unless it
+ * ends between puncture and completion.
  *
  *   journal has         a crash leaves                                   the next run
  *   nothing             maybe a trail record of a beginning              checks everything anew
@@ -222,6 +224,20 @@ static void report(const struct execution *x, size_t n_pending, struct shred_res
 	};
 }
 
+static int execution_run(struct execution *x, size_t *ret_pending, struct diag *d)
+{
+	int r = 0;
+
+	if (!done(x, ORDER_STEP_BEGIN)) {
+		r = execution_begin(x, d);
+		if (r == 0)
+			r = load_journal(x, d);
+	}
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && r == 0; i++)
+		r = run_step(x, &steps[i], d);
+	return r ? r : finish(x, ret_pending, d);
+}
+
 int shred_execute(const struct shred_context *ctx, const char *number, struct shred_result *ret,
 		  struct diag *d)
 {
@@ -234,15 +250,13 @@ int shred_execute(const struct shred_context *ctx, const char *number, struct sh
 		report(&x, 0, ret);
 		return 0;
 	}
-	if (r == 0 && !done(&x, ORDER_STEP_BEGIN)) {
-		r = execution_begin(&x, d);
-		if (r == 0)
-			r = load_journal(&x, d);
-	}
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && r == 0; i++)
-		r = run_step(&x, &steps[i], d);
+	if (r)
+		return r;
+	r = execution_freeze(&x, d);
 	if (r == 0)
-		r = finish(&x, &pending, d);
+		r = execution_run(&x, &pending, d);
+	if (r == 0 || !execution_punctured(&x))
+		volume_thaw(ctx->volume);
 	if (r == 0)
 		report(&x, pending, ret);
 	return r;

@@ -11,8 +11,9 @@
  *   certified   certificate signed and stored; trail record, checkpoint
  *
  * Interrupted anywhere, shred_execute goes on where the journal ends. A failure is an open order with a reason, never a success.
- * Before begin nothing is changed but the trail, which records the refusal. Between begin and the puncture an order can stop for new
- * entries in its folders (DIAG_ORDER_DRIFT): move them out and execute again. One order at a time: callers serialise.
+ * Before begin nothing is changed but the trail, which records the refusal. While it runs, what the
+ * order destroys is frozen (volume_freeze); a run that ends before the puncture thaws it. One that goes on after an interruption before
+ * the puncture can stop for what came in between (DIAG_ORDER_DRIFT): move new entries out of the order's folders, and execute again. One order at a time: callers serialise.
  *
  * What the trail records of an order has the object "order NUMBER" and one of the operations destroy.request, .approve, .reject,
  * .withdraw (by whoever takes the statement) and .begin, .puncture, .verify, .certify (here). A rejection or withdrawal that the trail holds

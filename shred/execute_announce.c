@@ -103,8 +103,11 @@ static int parse(const char *text, struct keyring *kr, struct announcement *ret)
 	r = note_verify(text, name, keyring_header(kr)->sign_pk);
 	if (r == 0)
 		r = note_parse(text, &n);
-	if (r == 0 && (strcmp(n.type, TYPE) != 0 || n.version != VERSION))
+	if (r == 0 && strcmp(n.type, TYPE) != 0)
 		r = -EUCLEAN;
+	/* Told apart from damage: what a newer program announced is not to be written over. */
+	if (r == 0 && n.version != VERSION)
+		r = -EPROTONOSUPPORT;
 	if (r == 0)
 		r = fields(&n, &a);
 	if (r == 0)
@@ -239,6 +242,8 @@ static int apply(struct keyring *kr, struct repo *repo, const char *name, struct
 	int r = get(repo, object, kr, &a);
 	if (r == -EBADMSG || r == -EUCLEAN || r == -EFBIG)
 		return diag_fail(d, DIAG_NOTE_UNSIGNED, -EBADMSG, "%s/%s", repo_url(repo), object);
+	if (r == -EPROTONOSUPPORT)
+		return diag_fail(d, DIAG_VERSION, r, "%s/%s", repo_url(repo), object);
 	if (r)
 		return diag_fail_errno(d, r, "%s/%s", repo_url(repo), object);
 	if (!a.n)

@@ -144,6 +144,25 @@ static int check_drift(const struct execution *x, struct diag *d)
 	return 0;
 }
 
+/* --- freezing --- */
+
+int execution_freeze(const struct execution *x, struct diag *d)
+{
+	CLEANUP_FREE uint64_t *spared = calloc(x->inv.n_items + 1, sizeof(*spared));
+	const unsigned linked = INVENTORY_KEPT | INVENTORY_LINKED;
+	size_t n = 0;
+
+	if (!spared)
+		return diag_fail_errno(d, -ENOMEM, "order %s", x->o.number);
+	for (size_t i = 0; i < x->inv.n_items; i++)
+		if ((x->inv.items[i].flags & linked) == linked)
+			spared[n++] = x->inv.items[i].id;
+	int r = volume_freeze(x->ctx->volume, x->ids, x->n_ids);
+	if (r == 0)
+		r = volume_freeze_names(x->ctx->volume, spared, n);
+	return r ? diag_fail_errno(d, r, "order %s", x->o.number) : 0;
+}
+
 /* --- strays --- */
 
 static int collect_present(void *arg, uint64_t parent, uint64_t link, uint64_t child, bool present,
@@ -194,7 +213,14 @@ int execution_no_strays(const struct execution *x, struct diag *d)
 				 " entries came into its folders since it began; "
 				 "move them out and execute it again",
 				 x->o.number, n_strays);
-	return 0;
+	/* What the order spares may have lost its other names. */
+	int r = volume_may_destroy(x->ctx->volume, x->ids, x->n_ids);
+	if (r == -EINVAL)
+		return diag_fail(d, DIAG_ORDER_DRIFT, -ESTALE,
+				 "order %s: what it spares has no name outside its folders any "
+				 "more; give it one and execute it again",
+				 x->o.number);
+	return r ? diag_fail_errno(d, r, "order %s", x->o.number) : 0;
 }
 
 /* --- beginning --- */

@@ -43,6 +43,9 @@ int execution_progress(const struct execution *x, const char *step, bool after, 
 
 /* --- execute_begin.c: everything that must hold before an order begins --- */
 
+/* Until the execution ends nothing changes of what the order destroys, and what it spares keeps its
+ * names elsewhere. */
+int execution_freeze(const struct execution *x, struct diag *d);
 /* Checks, records it in the trail, enters it in the journal; a refusal is recorded as well. */
 int execution_begin(struct execution *x, struct diag *d);
 /* An order that did not begin, and why: the refusal stands whether or not the trail takes it. */
@@ -70,6 +73,8 @@ int announce_put(const struct execution *x, bool names, unsigned trees,
 
 /* --- execute_steps.c: from the announcement to the escrows --- */
 
+/* Whether there is no way back. */
+bool execution_punctured(const struct execution *x);
 int step_announce(struct execution *x, struct diag *d);
 int step_puncture(struct execution *x, struct diag *d);
 int step_erase(struct execution *x, struct diag *d);

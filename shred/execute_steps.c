@@ -17,7 +17,7 @@ int step_announce(struct execution *x, struct diag *d)
 	return announce_put(x, false, execution_trees(&x->o), x->ranges, x->n_ranges, d);
 }
 
-static bool punctured(const struct execution *x)
+bool execution_punctured(const struct execution *x)
 {
 	char order[KEYRING_ORDER_REF_MAX + 1];
 
@@ -31,9 +31,9 @@ int step_puncture(struct execution *x, struct diag *d)
 {
 	char detail[TRAIL_DETAIL_MAX + 1];
 	size_t pending = 0;
-	/* Entries made after the inventory would be left without a folder. Once punctured a folder
-	 * takes no new ones. */
-	int r = punctured(x) ? 0 : execution_no_strays(x, d);
+	/* What came while nothing was frozen (between two runs) would be left without a folder. Once
+	 * punctured a folder takes no new ones. */
+	int r = execution_punctured(x) ? 0 : execution_no_strays(x, d);
 
 	if (r == 0 && x->n_ranges)
 		r = keyring_puncture(x->kr, execution_trees(&x->o), x->ranges, x->n_ranges,

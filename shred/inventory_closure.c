@@ -22,27 +22,11 @@ void closure_free(struct closure *c)
 {
 	set_knowledge_free(&c->sets);
 	closure_table_free(&c->t);
-	free(c->queue);
 }
 
-static int condemn(struct closure *c, size_t at)
+static void condemn(struct closure *c, size_t at)
 {
-	struct closure_node *n = &c->t.v[at];
-
-	if (n->condemned)
-		return 0;
-	if (c->n_queue == c->cap_queue) {
-		size_t want = c->cap_queue ? c->cap_queue * 2 : 256;
-		size_t *q = reallocarray(c->queue, want, sizeof(*q));
-
-		if (!q)
-			return -ENOMEM;
-		c->queue = q;
-		c->cap_queue = want;
-	}
-	n->condemned = n->settled = true;
-	c->queue[c->n_queue++] = at;
-	return 0;
+	c->t.v[at].condemned = c->t.v[at].settled = true;
 }
 
 /* What the live volume says of an id that was just reached. */
@@ -119,8 +103,9 @@ static int visit(struct closure *c, uint64_t child, unsigned flag, struct diag *
 			return diag_fail_errno(d, r, "id %llu", (unsigned long long)n->id);
 		goes = r;
 	}
-	r = goes ? condemn(c, at) : 0;
-	return r ? diag_fail_errno(d, r, "inventory") : 0;
+	if (goes)
+		condemn(c, at);
+	return 0;
 }
 
 /* --- one folder --- */
@@ -181,8 +166,8 @@ static int add_target(struct closure *c, uint64_t id, struct diag *d)
 		return diag_fail(d, DIAG_DESTROYED, -EKEYREVOKED, "id %llu under order %s",
 				 (unsigned long long)id, order);
 	}
-	r = condemn(c, at);
-	return r ? diag_fail_errno(d, r, "inventory") : 0;
+	condemn(c, at);
+	return 0;
 }
 
 /* --- who keeps a file --- */
@@ -287,21 +272,43 @@ int closure_settle(struct closure *c, struct diag *d)
 	return r;
 }
 
+/* A condemned folder, or something that is no more and may have been one, whose children nobody has visited. */
+static bool to_descend(const struct closure_node *n)
+{
+	bool present_file = (n->flags & INVENTORY_PRESENT) && !(n->flags & INVENTORY_DIR);
+
+	return n->condemned && !n->descended && !present_file;
+}
+
+int closure_descend(struct closure *c, struct diag *d)
+{
+	int r = 0;
+
+	/* Children are added behind, so one pass reaches all of them; a folder that an earlier child
+	 * condemns stands behind it or is found by the next pass. */
+	for (bool more = true; more && r == 0;) {
+		more = false;
+		for (size_t i = 0; i < c->t.n && r == 0; i++) {
+			if (!to_descend(&c->t.v[i]))
+				continue;
+			uint64_t id = c->t.v[i].id;
+
+			more = c->t.v[i].descended = true;
+			r = visit_live(c, id, d);
+			if (r == 0)
+				r = visit_sets(c, id, d);
+		}
+	}
+	return r;
+}
+
 int closure_walk(struct closure *c, struct diag *d)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < c->in->n_targets && r == 0; i++)
 		r = add_target(c, c->in->targets[i], d);
-	for (size_t i = 0; i < c->n_queue && r == 0; i++) {
-		const struct closure_node *n = &c->t.v[c->queue[i]];
-		uint64_t id = n->id;
-
-		if ((n->flags & INVENTORY_PRESENT) && !(n->flags & INVENTORY_DIR))
-			continue;
-		r = visit_live(c, id, d);
-		if (r == 0)
-			r = visit_sets(c, id, d);
-	}
+	if (r == 0)
+		r = closure_descend(c, d);
 	return r ? r : closure_settle(c, d);
 }

@@ -16,6 +16,7 @@ struct closure_node {
 	bool settled;   /* kept or condemned for good */
 	bool copied;    /* reached as a copy or a restored copy: where it lives does not save it */
 	bool followed;  /* its lineage was looked at */
+	bool descended; /* its children were visited */
 	uint32_t n_in, n_out; /* present links from condemned folders, and from others */
 };
 /* Nodes never move within v, but v does when it grows: hold positions. Zero-initialise. */
@@ -58,12 +59,12 @@ struct closure {
 	const struct inventory_request *in;
 	struct set_knowledge sets;
 	struct closure_table t;
-	size_t *queue; /* positions of condemned folders, and of what may have been one */
-	size_t n_queue, cap_queue;
 };
 void closure_free(struct closure *c);
 /* Folders and what stands or stood in them, then who keeps a link outside. */
 int closure_walk(struct closure *c, struct diag *d);
+/* Visits the children of every condemned folder that was not descended into yet. */
+int closure_descend(struct closure *c, struct diag *d);
 /* Reaches an id for the reason that flag says. */
 int closure_reach(struct closure *c, uint64_t id, unsigned flag, size_t *ret, struct diag *d);
 /* Decides about every node that is not settled. */

@@ -49,6 +49,10 @@ static int join(struct closure *c, uint64_t id, bool copied, struct diag *d)
 	struct closure_node *n = &c->t.v[at];
 	if (c->t.n > n_before)
 		n->flags |= INVENTORY_LINEAGE;
+	/* A folder that a restore made, or was made from, and that stands elsewhere is not dragged in: what
+	 * was put into it since has nothing to do with the request. Its restored files go by their own lineage. */
+	if ((n->flags & INVENTORY_PRESENT) && (n->flags & INVENTORY_DIR))
+		return 0;
 	if (copied && by_lineage_alone(n) && !n->copied) {
 		n->copied = true;
 		if (n->settled && !n->condemned) {
@@ -94,6 +98,11 @@ int closure_follow_lineages(struct closure *c, struct diag *d)
 			more = true;
 			r = follow(c, i, d);
 		}
+		if (more && r == 0)
+			r = closure_settle(c, d);
+		/* What is condemned now and is no more may have been a folder. */
+		if (more && r == 0)
+			r = closure_descend(c, d);
 		if (more && r == 0)
 			r = closure_settle(c, d);
 	}

@@ -9,12 +9,23 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool progress_shown;
+static bool progress_shown, output_lost;
 
 int cli_fail(const struct diag *d)
 {
 	cli_progress_done();
 	return diag_print(d, stderr);
+}
+
+int cli_end(int code)
+{
+	struct diag d = {0};
+
+	if (fflush(stdout) == 0 && !ferror(stdout) && !output_lost)
+		return code;
+	diag_fail_errno(&d, errno && !output_lost ? -errno : -EIO, "standard output");
+	int lost = cli_fail(&d);
+	return code == DIAG_EXIT_DONE ? lost : code;
 }
 
 int cli_usage(const struct cli_command *c, const char *fmt, ...)
@@ -37,7 +48,8 @@ int cli_help(const struct cli_command *c)
 
 void cli_json(json_t *j)
 {
-	json_dumpf(j, stdout, JSON_COMPACT | JSON_SORT_KEYS);
+	if (json_dumpf(j, stdout, JSON_COMPACT | JSON_SORT_KEYS) != 0)
+		output_lost = true;
 	putchar('\n');
 	json_decref(j);
 }

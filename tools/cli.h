@@ -30,6 +30,8 @@ bool cmd_mount_is_helper(const char *argv0);
 
 /* Prints the diagnosis to standard error and returns its exit code. An interrupt by signal is DIAG_INTERRUPTED. */
 int cli_fail(const struct diag *d);
+/* The command's exit code; not 0 when what it printed did not get where it should. */
+int cli_end(int code);
 /* "coffer NAME: TEXT" and the hint at --help; returns DIAG_EXIT_USAGE. */
 int cli_usage(const struct cli_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Help to standard output; returns DIAG_EXIT_DONE. */

@@ -12,6 +12,7 @@
 #include "tools/cli.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
+#include "tools/trail_anew.h"
 
 static const char usage[] =
 	"usage: coffer audit show VOLUME [--from N] [--operation NAME] [--json] [secret]\n"
@@ -22,6 +23,7 @@ static const char usage[] =
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
 
 #define HEADS_MAX 4096
+#define PAGE 5000
 
 struct args {
 	const char *volume, *operation;
@@ -39,11 +41,12 @@ static int arguments(struct args *a, int argc, char **argv)
 						{"checkpoint", required_argument, NULL, 'c'},
 						{"json", no_argument, NULL, 'j'},
 						CLI_UNLOCK_OPTIONS, {0}};
+	char *end;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'f')
-			a->from = strtoull(optarg, NULL, 10);
+			a->from = strtoull(optarg, &end, 10);
 		else if (c == 'o')
 			a->operation = optarg;
 		else if (c == 'j')
@@ -51,6 +54,8 @@ static int arguments(struct args *a, int argc, char **argv)
 		else if (c == 'c' && a->n_checkpoints < 64)
 			a->checkpoints[a->n_checkpoints++] = optarg;
 		else if (!cli_unlock_option(&a->secrets, c, optarg))
+			return -EINVAL;
+		if (c == 'f' && (*optarg < '0' || *optarg > '9' || *end))
 			return -EINVAL;
 	}
 	if (argc - optind != 1)
@@ -95,14 +100,16 @@ static void print_entries(const struct args *a, json_t *entries)
 		print_entry(a, e);
 }
 
+/* No record is left out for a byte in it that JSON does not take. */
 static int on_entry(uint64_t index, const struct trail_event *ev, void *arg)
 {
-	json_array_append_new(arg, json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "index",
-					     (json_int_t)index, "time_ns", (json_int_t)ev->time_ns, "uid",
-					     (json_int_t)ev->uid, "pid", (json_int_t)ev->pid, "member", ev->member,
-					     "operation", ev->operation, "object", ev->object, "purpose", ev->purpose,
-					     "result", ev->result, "detail", ev->detail));
-	return 0;
+	json_t *e = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "index", (json_int_t)index, "time_ns",
+			      (json_int_t)ev->time_ns, "uid", (json_int_t)ev->uid, "pid", (json_int_t)ev->pid, "member",
+			      control_text(ev->member), "operation", control_text(ev->operation), "object",
+			      control_text(ev->object), "purpose", control_text(ev->purpose), "result",
+			      control_text(ev->result), "detail", control_text(ev->detail));
+
+	return json_array_append_new(arg, e) ? -ENOMEM : 0;
 }
 
 static int show_unmounted(struct args *a, const struct located *l, json_t *entries, struct diag *d)
@@ -125,23 +132,37 @@ static int show_unmounted(struct args *a, const struct located *l, json_t *entri
 	return err;
 }
 
+/* Page by page: the serving process tells a part of a long trail at a time. */
+static int show_mounted(const struct args *a, const struct located *l, json_t *entries, struct diag *d)
+{
+	json_int_t from = (json_int_t)a->from;
+	size_t n = PAGE;
+	int err = 0;
+
+	while (err == 0 && n == PAGE) {
+		json_t *ok = NULL;
+
+		err = control_call(l->run, json_pack("{s:s, s:I, s:I}", "op", "trail.read", "from", from, "max",
+						     (json_int_t)PAGE), NULL, NULL, &ok, d);
+		json_t *page = json_object_get(ok, "entries");
+		n = json_array_size(page);
+		if (n) {
+			from = json_integer_value(json_object_get(json_array_get(page, n - 1), "index")) + 1;
+			json_array_extend(entries, page);
+		}
+		json_decref(ok);
+	}
+	return err;
+}
+
 static int show(struct args *a, const struct located *l, struct diag *d)
 {
-	json_t *ok = NULL, *entries = NULL;
-	int err;
+	json_t *entries = json_array();
+	int err = l->mounted ? show_mounted(a, l, entries, d) : show_unmounted(a, l, entries, d);
 
-	if (l->mounted) {
-		err = control_call(l->run, json_pack("{s:s, s:I}", "op", "trail.read", "from", (json_int_t)a->from), NULL,
-				   NULL, &ok, d);
-		entries = json_incref(json_object_get(ok, "entries"));
-	} else {
-		entries = json_array();
-		err = show_unmounted(a, l, entries, d);
-	}
 	if (err == 0)
 		print_entries(a, entries);
 	json_decref(entries);
-	json_decref(ok);
 	return err;
 }
 
@@ -164,25 +185,81 @@ static int given_checkpoints(const struct args *a, const struct located *l, stru
 	return 0;
 }
 
-/* Every set holds the checkpoint of its time: the trail must extend all of them. */
-static void set_checkpoints(const char *volume, struct trail_head *heads, size_t *n)
+/* What the trail is compared with. */
+struct earlier {
+	struct trail_head *heads;
+	size_t n;
+	struct trail_anew anew; /* created 0: it never began anew */
+	size_t n_lost;		/* checkpoints of the trail that was lost before then */
+};
+
+/* Every set holds the checkpoint of its time: the trail must extend all of them, but those of a trail that was lost. */
+static void set_checkpoints(const char *volume, struct earlier *e)
 {
 	struct located_repo lr;
 	struct diag ignored = {0};
 
 	if (located_repo_open(volume, NULL, &lr, &ignored) != 0)
 		return;
-	for (size_t i = 0; i < lr.catalog.n_sets && *n < HEADS_MAX; i++)
-		heads[(*n)++] = lr.catalog.sets[i].trail;
+	for (size_t i = 0; i < lr.catalog.n_sets && e->n < HEADS_MAX; i++) {
+		const struct set_manifest *m = &lr.catalog.sets[i];
+
+		if (e->anew.created && m->to_txn <= e->anew.txn)
+			e->n_lost++;
+		else
+			e->heads[e->n++] = m->trail;
+	}
 	located_repo_close(&lr);
+}
+
+static int collect(const struct args *a, const struct located *l, struct earlier *e, struct diag *d)
+{
+	int err = trail_anew_read(l->store_fd, l->header->volume_id, l->header->sign_pk, &e->anew, d);
+
+	if (err == 0 || err == -ENOENT)
+		err = given_checkpoints(a, l, e->heads, &e->n, d);
+	if (err == 0)
+		set_checkpoints(a->volume, e);
+	return err;
+}
+
+static void print_verdict(const struct trail_verdict *v, const struct earlier *e)
+{
+	char when[32];
+
+	printf("trail whole: %llu entries under the checkpoint, %llu after it; consistent with %zu earlier checkpoints\n",
+	       (unsigned long long)v->size, (unsigned long long)v->n_tail, e->n);
+	cli_time(e->anew.created, when);
+	if (e->anew.created)
+		printf("it began anew at %s: the one before was lost, with %llu entries or more; %zu checkpoints in sets are of that one\n",
+		       when, (unsigned long long)e->anew.old.size, e->n_lost);
+}
+
+static int judge(const struct args *a, const struct located *l, const struct earlier *e, struct diag *d)
+{
+	struct trail_verdict v;
+	int err = trail_verify(l->store_fd, l->header->volume_id, l->header->sign_pk, e->heads, e->n, &v, d);
+
+	if (err)
+		return err;
+	if (a->json)
+		cli_json(json_pack("{s:I, s:I, s:I, s:b, s:I, s:s, s:I, s:I}", "size", (json_int_t)v.size, "tail",
+				   (json_int_t)v.n_tail, "checkpoints", (json_int_t)e->n, "damaged", v.damaged,
+				   "first_wrong", (json_int_t)v.first_wrong, "why", v.why, "began_anew",
+				   (json_int_t)e->anew.created, "checkpoints_lost", (json_int_t)e->n_lost));
+	else if (!v.damaged)
+		print_verdict(&v, e);
+	if (v.damaged)
+		return diag_fail(d, DIAG_TRAIL_DAMAGED, -EBADMSG, "%s, entry %llu: %s", l->store,
+				 (unsigned long long)v.first_wrong, v.why);
+	return 0;
 }
 
 static int verify(struct args *a, const struct located *l, struct diag *d)
 {
 	CLEANUP_FREE struct trail_head *heads = calloc(HEADS_MAX + 64, sizeof(*heads));
-	struct trail_verdict v;
+	struct earlier e = {.heads = heads};
 	json_t *ok = NULL;
-	size_t n = 0;
 
 	if (!heads)
 		return diag_fail_errno(d, -ENOMEM, "%s", l->store);
@@ -192,24 +269,8 @@ static int verify(struct args *a, const struct located *l, struct diag *d)
 		control_call(l->run, json_pack("{s:s}", "op", "trail.checkpoint"), NULL, NULL, &ok, &ignored);
 		json_decref(ok);
 	}
-	int err = given_checkpoints(a, l, heads, &n, d);
-	if (err)
-		return err;
-	set_checkpoints(a->volume, heads, &n);
-	err = trail_verify(l->store_fd, l->header->volume_id, l->header->sign_pk, heads, n, &v, d);
-	if (err)
-		return err;
-	if (a->json)
-		cli_json(json_pack("{s:I, s:I, s:I, s:b, s:I, s:s}", "size", (json_int_t)v.size, "tail",
-				   (json_int_t)v.n_tail, "checkpoints", (json_int_t)n, "damaged", v.damaged,
-				   "first_wrong", (json_int_t)v.first_wrong, "why", v.why));
-	else if (!v.damaged)
-		printf("trail whole: %llu entries under the checkpoint, %llu after it; consistent with %zu earlier checkpoints\n",
-		       (unsigned long long)v.size, (unsigned long long)v.n_tail, n);
-	if (v.damaged)
-		return diag_fail(d, DIAG_TRAIL_DAMAGED, -EBADMSG, "%s, entry %llu: %s", l->store,
-				 (unsigned long long)v.first_wrong, v.why);
-	return 0;
+	int err = collect(a, l, &e, d);
+	return err ? err : judge(a, l, &e, d);
 }
 
 static int run(int argc, char **argv)

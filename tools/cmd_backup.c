@@ -1,5 +1,5 @@
 /*
- * coffer backup: run, list, verify, scrub. What is due is in cmd_backup_due.c, prune in cmd_backup_prune.c.
+ * coffer backup: run, list, verify, scrub. What is due is in cmd_backup_due.c; the other verbs each have a file.
  *
  * run goes to the serving process of a mounted volume, so that who asks needs no key. list and scrub need none either;
  * verify opens records, with the secret, beside the serving process or without one.
@@ -8,39 +8,77 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "backup/backup.h"
+#include "backup/proof.h"
 #include "core/cleanup.h"
 #include "core/conf.h"
 #include "tools/cli.h"
 #include "tools/cmd_backup.h"
+#include "tools/charter_copy.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
 
 static const char usage[] =
-	"usage: coffer backup run VOLUME --tier daily|weekly|monthly [--full] [--repository NAME] [--json]\n"
-	"       coffer backup run VOLUME --due [--repository NAME] [--json]\n"
-	"       coffer backup list VOLUME [--repository NAME] [--json]\n"
-	"       coffer backup scrub VOLUME [--set ID] [--json]\n"
-	"       coffer backup verify VOLUME [--set ID] [secret] [--json]\n"
-	"       coffer backup prune VOLUME [--dry-run] [--repository NAME] [secret] [--json]\n\n"
+	"usage: coffer backup run VOLUME --tier daily|weekly|monthly [--full]\n"
+	"       coffer backup run VOLUME --due\n"
+	"       coffer backup list VOLUME\n"
+	"       coffer backup show VOLUME --set ID\n"
+	"       coffer backup diff VOLUME SET1 SET2 [secret]\n"
+	"       coffer backup find VOLUME PATH|PATTERN [secret]\n"
+	"       coffer backup scrub VOLUME [--set ID]\n"
+	"       coffer backup verify VOLUME [--set ID] [secret]\n"
+	"       coffer backup drill VOLUME [--files M] [--to DIR]\n"
+	"       coffer backup prune VOLUME [--dry-run] [secret]\n\n"
 	"run     takes a set of a mounted volume, without stopping its writers; incremental when a parent fits.\n"
 	"        Needs no key: the serving process does the work.\n"
-	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none.\n"
+	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none. When\n"
+	"        drill_days have passed since the last good drill, one follows.\n"
 	"list    the sets of a repository, oldest first.\n"
+	"show    everything that a set's manifest says, its packs, and the sets that it builds on. Needs no key.\n"
+	"diff    which paths were added, removed, changed (content, attributes) or renamed from SET1 to SET2.\n"
+	"find    in which sets a path occurs, with size and time. A pattern without '/' is compared with every name, one\n"
+	"        with '/' with whole paths; '*', '?' and [..] as in a shell.\n"
 	"scrub   compares packs and indices with the manifests' checksums, of every set or one. Needs no key.\n"
-	"verify  opens every record with today's keys; what an order destroyed counts as destroyed.\n"
+	"verify  opens every record with today's keys; what an order destroyed counts as destroyed. Leaves a signed record.\n"
+	"drill   restores M files of the newest set, drawn at random, compares them with the set and with the live files\n"
+	"        that did not change since, removes them, and leaves a signed record. Needs no key: the serving process\n"
+	"        does the work, in its run folder, or for root in DIR.\n"
 	"prune   removes the sets that the policy no longer keeps and nothing kept builds on; --dry-run only shows.\n"
-	"        Recorded on the trail: of an unmounted volume it needs the secret.\n"
-	"        --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
+	"        Recorded on the trail: of an unmounted volume it needs the secret.\n\n"
+	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub and verify also take\n"
+	"the path or S3 URL of a copy), and --json. A set may be named by the beginning of its id, or as \"latest\".\n"
+	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
+
+enum verb { RUN, LIST, SHOW, DIFF, FIND, SCRUB, VERIFY, DRILL, PRUNE };
+static const struct {
+	const char *operands;
+	size_t n; /* after VOLUME */
+} verb_takes[] = {
+	[DIFF] = {"VOLUME, SET1 and SET2", 2}, [FIND] = {"VOLUME and a path or pattern", 1}, [PRUNE] = {NULL, 0},
+};
 
 struct args {
-	const char *volume, *tier, *set, *repository;
+	const char *volume, *tier, *set, *repository, *to;
+	char **operands;
+	unsigned files;
 	bool full, due, dry_run, json;
 	struct cli_unlock secrets;
 };
 
-static int arguments(struct args *a, int argc, char **argv)
+static int parse_files(const char *text, unsigned *ret)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || n < 1 || n > 100000)
+		return -EINVAL;
+	*ret = (unsigned)n;
+	return 0;
+}
+
+static int arguments(struct args *a, enum verb verb, int argc, char **argv)
 {
 	static const struct option options[] = {{"tier", required_argument, NULL, 't'},
 						{"full", no_argument, NULL, 'f'},
@@ -48,6 +86,8 @@ static int arguments(struct args *a, int argc, char **argv)
 						{"dry-run", no_argument, NULL, 'n'},
 						{"set", required_argument, NULL, 's'},
 						{"repository", required_argument, NULL, 'r'},
+						{"files", required_argument, NULL, 'm'},
+						{"to", required_argument, NULL, 'o'},
 						{"json", no_argument, NULL, 'j'},
 						CLI_UNLOCK_OPTIONS, {0}};
 	int c;
@@ -72,6 +112,13 @@ static int arguments(struct args *a, int argc, char **argv)
 		case 'r':
 			a->repository = optarg;
 			break;
+		case 'm':
+			if (parse_files(optarg, &a->files) != 0)
+				return -EINVAL;
+			break;
+		case 'o':
+			a->to = optarg;
+			break;
 		case 'j':
 			a->json = true;
 			break;
@@ -80,9 +127,10 @@ static int arguments(struct args *a, int argc, char **argv)
 				return -EINVAL;
 		}
 	}
-	if (argc - optind != 1)
+	if ((size_t)(argc - optind) != 1 + verb_takes[verb].n)
 		return -EINVAL;
 	a->volume = argv[optind];
+	a->operands = argv + optind + 1;
 	return 0;
 }
 
@@ -96,28 +144,47 @@ static void on_progress(void *arg, const json_t *p)
 	cli_progress("backup: %lld records, %s", json_integer_value(json_object_get(p, "records")), size);
 }
 
-int cmd_backup_take(const struct located *l, const struct backup_wanted *a, struct diag *d)
+int cmd_backup_take(const struct located *l, const struct backup_wanted *a, json_t **ret, struct diag *d)
 {
-	json_t *ok = NULL, *req = json_pack("{s:s, s:s, s:b}", "op", "backup.run", "tiers", a->tiers, "full", a->full);
-	char bytes[32], stored[32];
+	json_t *req = json_pack("{s:s, s:s, s:b}", "op", "backup.run", "tiers", a->tiers, "full", a->full);
 
 	if (a->repository)
 		json_object_set_new(req, "repository", json_string(a->repository));
-	int err = control_call(l->run, req, on_progress, NULL, &ok, d);
+	int err = control_call(l->run, req, on_progress, NULL, ret, d);
+	cli_progress_done();
+	return err;
+}
+
+void cmd_backup_print(const json_t *j)
+{
+	char bytes[32], stored[32];
+
+	cli_size((uint64_t)json_integer_value(json_object_get(j, "bytes")), bytes);
+	cli_size((uint64_t)json_integer_value(json_object_get(j, "stored")), stored);
+	printf("set %s (%s, %s): %lld files, %s, stored in %s%s\n", json_string_value(json_object_get(j, "set")),
+	       json_string_value(json_object_get(j, "kind")), json_string_value(json_object_get(j, "tiers")),
+	       json_integer_value(json_object_get(j, "files")), bytes, stored,
+	       json_is_true(json_object_get(j, "verified")) ? ", verified" : "");
+}
+
+static int take(const struct args *a, struct diag *d)
+{
+	const struct backup_wanted wanted = {.tiers = a->tier, .repository = a->repository, .full = a->full};
+	struct located l;
+	json_t *j = NULL;
+	int err = locate_served(a->volume, &l, d);
+
 	if (err)
 		return err;
-	cli_progress_done();
-	if (a->json) {
-		cli_json(ok);
-		return 0;
-	}
-	cli_size((uint64_t)json_integer_value(json_object_get(ok, "bytes")), bytes);
-	cli_size((uint64_t)json_integer_value(json_object_get(ok, "stored")), stored);
-	printf("set %s (%s, %s): %lld files, %s, stored in %s%s\n", json_string_value(json_object_get(ok, "set")),
-	       json_string_value(json_object_get(ok, "kind")), json_string_value(json_object_get(ok, "tiers")),
-	       json_integer_value(json_object_get(ok, "files")), bytes, stored,
-	       json_is_true(json_object_get(ok, "verified")) ? ", verified" : "");
-	json_decref(ok);
+	err = cmd_backup_take(&l, &wanted, &j, d);
+	locate_free(&l);
+	if (err)
+		return err;
+	if (a->json)
+		cli_json(json_incref(j));
+	else
+		cmd_backup_print(j);
+	json_decref(j);
 	return 0;
 }
 
@@ -176,6 +243,19 @@ static void add(struct totals *t, const struct backup_verdict *v)
 	t->bad += v->n_bad;
 }
 
+/* A recovery from nothing needs the charters that the repository keeps: they are part of what must be whole. */
+static void look_at_charters(const struct located_repo *lr, struct totals *t)
+{
+	struct diag why = {0};
+
+	if (lr->catalog.n_sets == 0 ||
+	    charter_copy_check(lr->repo, lr->l.header->charter_first,
+			       lr->catalog.sets[lr->catalog.n_sets - 1].charter, &why) == 0)
+		return;
+	if (t->bad++ == 0)
+		snprintf(t->first_bad, sizeof(t->first_bad), "%.150s", why.object);
+}
+
 static int look(const struct located_repo *lr, struct keyring *kr, const char *set, struct totals *t, struct diag *d)
 {
 	size_t first = 0, end = lr->catalog.n_sets;
@@ -199,6 +279,8 @@ static int look(const struct located_repo *lr, struct keyring *kr, const char *s
 		cli_progress("%s: %llu sets", kr ? "verify" : "scrub", (unsigned long long)t->sets);
 	}
 	cli_progress_done();
+	if (!set)
+		look_at_charters(lr, t);
 	return 0;
 }
 
@@ -221,6 +303,22 @@ static int report(const struct totals *t, bool json, bool verify, struct diag *d
 	return t->bad ? diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "%s", t->first_bad) : 0;
 }
 
+/* For `coffer status`. A repository that takes no writes (a copy on a medium) is no reason to fail. */
+static void leave_record(const struct located_repo *lr, struct keyring *kr, const char *set, const struct totals *t)
+{
+	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = t->sets, .n_checked = t->records,
+			  .n_bytes = t->bytes, .n_destroyed = t->destroyed, .n_bad = t->bad};
+	struct diag d = {0};
+	size_t i;
+
+	if (set_catalog_find(&lr->catalog, set ? set : "latest", 0, &i, &d) != 0)
+		return;
+	snprintf(p.set, sizeof(p.set), "%s", lr->catalog.sets[i].id);
+	snprintf(p.first_bad, sizeof(p.first_bad), "%s", t->first_bad);
+	if (proof_put(lr->repo, keyring_volume_id(kr), keyring_sign_seed(kr), &p, &d) != 0)
+		fprintf(stderr, "coffer: warning: the result is not recorded: %s: %s\n", d.object, strerror(-d.err));
+}
+
 static int look_and_report(struct args *a, const struct located_repo *lr, bool verify, struct diag *d)
 {
 	struct header_unlock with;
@@ -235,61 +333,90 @@ static int look_and_report(struct args *a, const struct located_repo *lr, bool v
 	}
 	if (err == 0)
 		err = look(lr, kr, a->set, &t, d);
+	if (err == 0 && kr)
+		leave_record(lr, kr, a->set, &t);
 	if (kr)
 		keyring_close(kr);
 	return err ? err : report(&t, a->json, verify, d);
 }
 
-static int dispatch(int verb, struct args *a, struct diag *d)
+static int in_repository(enum verb verb, struct args *a, struct located_repo *lr, struct diag *d)
 {
-	const struct backup_wanted wanted = {.tiers = a->tier, .repository = a->repository, .full = a->full, .json = a->json};
-	struct located_repo lr;
-	struct located l;
-	int err;
+	const struct backup_wanted wanted = {.repository = a->repository, .json = a->json};
 
-	if (verb == 0 && !a->due) {
-		err = locate_served(a->volume, &l, d);
-		if (err)
-			return err;
-		err = cmd_backup_take(&l, &wanted, d);
-		locate_free(&l);
-		return err;
+	switch (verb) {
+	case RUN:
+		return cmd_backup_due(lr, &wanted, d);
+	case LIST:
+		list_sets(&lr->catalog, a->json);
+		return 0;
+	case SHOW:
+		return cmd_backup_show(lr, a->set, a->json, d);
+	case DIFF:
+		return cmd_backup_diff(lr, &a->secrets, a->operands[0], a->operands[1], a->json, d);
+	case FIND:
+		return cmd_backup_find(lr, &a->secrets, a->operands[0], a->json, d);
+	case PRUNE:
+		return cmd_backup_prune(lr, &a->secrets, a->dry_run, a->json, d);
+	default:
+		return look_and_report(a, lr, verb == VERIFY, d);
 	}
-	err = located_repo_open(a->volume, a->repository, &lr, d);
+}
+
+static int dispatch(enum verb verb, struct args *a, struct diag *d)
+{
+	const struct backup_drill drill = {.repository = a->repository, .to = a->to, .files = a->files};
+	struct located_repo lr;
+
+	if (verb == RUN && !a->due)
+		return take(a, d);
+	if (verb == DRILL)
+		return cmd_backup_drill(a->volume, &drill, a->json, d);
+	int err = located_repo_open(a->volume, a->repository, &lr, d);
 	if (err)
 		return err;
-	if (verb == 0)
-		err = cmd_backup_due(&lr, &wanted, d);
-	else if (verb == 1)
-		list_sets(&lr.catalog, a->json);
-	else if (verb == 4)
-		err = cmd_backup_prune(&lr, &a->secrets, a->dry_run, a->json, d);
-	else
-		err = look_and_report(a, &lr, verb == 3, d);
+	err = in_repository(verb, a, &lr, d);
 	located_repo_close(&lr);
 	return err;
 }
 
+/* What is wrong with options that are known each by itself; NULL when they go together. */
+static const char *mistaken(enum verb verb, const struct args *a)
+{
+	if (verb == RUN && !a->tier == !a->due)
+		return "run needs --tier daily, weekly or monthly, or else --due";
+	if (a->due && (a->full || verb != RUN))
+		return "--due goes with run, and the policy says what is full";
+	if (a->dry_run && verb != PRUNE)
+		return "--dry-run goes with prune";
+	if ((a->files || a->to) && verb != DRILL)
+		return "--files and --to go with drill";
+	if (verb == SHOW && !a->set)
+		return "show needs --set ID";
+	if (a->set && verb != SHOW && verb != SCRUB && verb != VERIFY)
+		return "--set goes with show, scrub and verify";
+	return NULL;
+}
+
 static int run(int argc, char **argv)
 {
-	static const char *const verbs[] = {"run", "list", "scrub", "verify", "prune", NULL};
+	static const char *const verbs[] = {"run",   "list",   "show",  "diff",  "find",
+					    "scrub", "verify", "drill", "prune", NULL};
 	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
 	struct args a = {0};
 	struct diag d = {0};
 
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, scrub, verify or prune");
-	if (arguments(&a, argc - 1, argv + 1) != 0)
-		return cli_usage(&cmd_backup, "one VOLUME, and options that %s knows", verbs[verb]);
-	if (verb == 0 && !a.tier == !a.due)
-		return cli_usage(&cmd_backup, "run needs --tier daily, weekly or monthly, or else --due");
-	if (a.due && (a.full || verb != 0))
-		return cli_usage(&cmd_backup, "--due goes with run, and the policy says what is full");
-	if (a.dry_run && verb != 4)
-		return cli_usage(&cmd_backup, "--dry-run goes with prune");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill or prune");
+	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
+		return cli_usage(&cmd_backup, "%s, and options that %s knows",
+				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);
+	const char *mistake = mistaken(verb, &a);
+	if (mistake)
+		return cli_usage(&cmd_backup, "%s", mistake);
 	int err = dispatch(verb, &a, &d);
 	cli_unlock_free(&a.secrets);
 	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
 }
 
-const struct cli_command cmd_backup = {"backup", "take, list, verify and prune sets", usage, run};
+const struct cli_command cmd_backup = {"backup", "take, list, compare, verify, drill and prune sets", usage, run};

@@ -1,8 +1,8 @@
 /*
  * coffer destroy: request, approve, reject, withdraw, list, show, execute, verify, certificate.
  *
- * Orders and statements are made and signed here, with the member's own identity; the serving process only computes
- * inventories and executes. Every statement is written to the trail before it is stored, so that taking its file away is noticed.
+ * Orders and statements are made and signed here, with the member's own identity; the serving process computes inventories,
+ * examines and keeps what is signed, and executes. Who may not read the store reads orders through it.
  */
 #include "tools/cmd_destroy.h"
 
@@ -122,51 +122,72 @@ static int arguments(struct destroy_args *a, int argc, char **argv)
 
 /* --- looking --- */
 
-int destroy_load(const struct located *l, const char *number, struct charter **ret_charter, struct order *ret,
-		 struct diag *d)
+static json_t *one_of_list(const struct destroy_source *src, const char *number)
 {
-	int err = charter_load(l->store_fd, NULL, l->header->charter_first, ret_charter, d);
+	CLEANUP_FREE struct charter *c = NULL;
+	struct order o;
+	enum order_state state;
+	unsigned missing = 0;
+	char roles[64];
+	struct diag d = {0};
+
+	if (destroy_load(src, number, &c, &o, &d) != 0 ||
+	    order_judge(src->fd, c, &o, time(NULL), &state, &missing, &d) != 0) {
+		fprintf(stderr, "coffer: order %s: %s\n", number, diag_cause(d.id));
+		return NULL;
+	}
+	charter_roles_text(missing, roles);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "order", o.number, "state", order_state_name(state), "missing",
+			 roles, "requester", o.requester, "description", o.description, "created",
+			 (json_int_t)o.created);
+}
+
+static int collect(const struct destroy_source *src, json_t **ret, struct diag *d)
+{
+	CLEANUP_FREE char(*numbers)[ORDER_NUMBER_MAX + 1] = NULL;
+	size_t n;
+	int err;
+
+	if (src->answer) {
+		*ret = json_incref(json_object_get(src->answer, "orders"));
+		return 0;
+	}
+	err = order_list(src->fd, &numbers, &n);
+	if (err)
+		return diag_fail_errno(d, err, "orders");
+	*ret = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = one_of_list(src, numbers[i]);
+
+		if (one)
+			json_array_append_new(*ret, one);
+	}
+	return 0;
+}
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static int list(struct destroy_args *a, const struct destroy_source *src, struct diag *d)
+{
+	json_t *all = NULL, *one;
+	size_t i;
+	int err = collect(src, &all, d);
 
 	if (err)
 		return err;
-	err = order_load(l->store_fd, number, ret, NULL, NULL, d);
-	if (err) {
-		free(*ret_charter);
-		*ret_charter = NULL;
-	}
-	return err;
-}
+	json_array_foreach(all, i, one) {
+		const char *missing = text_of(one, "missing");
+		char when[32];
 
-static int list(struct destroy_args *a, const struct located *l, struct diag *d)
-{
-	CLEANUP_FREE char(*numbers)[ORDER_NUMBER_MAX + 1] = NULL;
-	json_t *all = json_array();
-	size_t n;
-	int err = order_list(l->store_fd, &numbers, &n);
-
-	if (err)
-		return diag_fail_errno(d, err, "%s, orders", l->store);
-	for (size_t i = 0; i < n; i++) {
-		CLEANUP_FREE struct charter *c = NULL;
-		struct order o;
-		enum order_state state;
-		unsigned missing = 0;
-		char roles[64], when[32];
-		struct diag one = {0};
-
-		if (destroy_load(l, numbers[i], &c, &o, &one) != 0 ||
-		    order_judge(l->store_fd, c, &o, time(NULL), &state, &missing, &one) != 0) {
-			fprintf(stderr, "coffer: order %s: %s\n", numbers[i], diag_cause(one.id));
-			continue;
-		}
-		charter_roles_text(missing, roles);
-		cli_time(o.created, when);
-		json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "order", o.number, "state",
-						     order_state_name(state), "missing", roles, "requester", o.requester,
-						     "description", o.description, "created", (json_int_t)o.created));
+		cli_time(json_integer_value(json_object_get(one, "created")), when);
 		if (!a->json)
-			printf("%s  %s  %-14s %s%s%s\n", o.number, when, order_state_name(state), o.description,
-			       *roles ? "  missing " : "", roles);
+			printf("%s  %s  %-14s %s%s%s\n", text_of(one, "order"), when, text_of(one, "state"),
+			       text_of(one, "description"), *missing ? "  missing " : "", missing);
 	}
 	if (a->json)
 		cli_json(json_incref(all));
@@ -174,14 +195,14 @@ static int list(struct destroy_args *a, const struct located *l, struct diag *d)
 	return 0;
 }
 
-static void print_statements(const struct located *l, const struct charter *c, const struct order *o)
+static void print_statements(const struct destroy_source *src, const struct charter *c, const struct order *o)
 {
 	CLEANUP_FREE struct order_statement *st = calloc(ORDER_STATEMENTS_MAX, sizeof(*st));
 	static const char *const words[] = {"?", "approved", "rejected", "withdrawn"};
 	struct diag ignored = {0};
 	size_t n = 0;
 
-	if (!st || order_statements(l->store_fd, c, o, time(NULL), st, &n, &ignored) != 0)
+	if (!st || order_statements(src->fd, c, o, time(NULL), st, &n, &ignored) != 0)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		char when[32];
@@ -204,8 +225,8 @@ static void print_listing(const json_t *listing)
 		       json_string_value(json_object_get(it, "flags")));
 }
 
-static void print_order(const struct located *l, const struct charter *c, const struct order *o, enum order_state state,
-			unsigned missing)
+static void print_order(const struct destroy_source *src, const struct charter *c, const struct order *o,
+			enum order_state state, unsigned missing)
 {
 	char roles[64], size[32], when[32], until[32];
 
@@ -222,7 +243,7 @@ static void print_order(const struct located *l, const struct charter *c, const 
 		printf("unit         %s\n", o->unit);
 	printf("method       %s\nbackups      %s\ncovers       %llu files and folders, %s live\n", o->method,
 	       o->backups_kept ? "kept" : "destroyed", (unsigned long long)o->n_ids, size);
-	print_statements(l, c, o);
+	print_statements(src, c, o);
 }
 
 /* What the serving process sees now; an order that was executed has nothing left to describe. */
@@ -239,21 +260,21 @@ int destroy_describe(const struct located *l, const struct order *o, bool json, 
 	return 0;
 }
 
-static int show(struct destroy_args *a, const struct located *l, struct diag *d)
+static int show(struct destroy_args *a, const struct located *l, const struct destroy_source *src, struct diag *d)
 {
 	CLEANUP_FREE struct charter *c = NULL;
 	enum order_state state;
 	unsigned missing = 0;
 	json_t *now = NULL;
 	struct order o;
-	int err = destroy_load(l, a->rest[0], &c, &o, d);
+	int err = destroy_load(src, a->rest[0], &c, &o, d);
 
 	if (err == 0)
-		err = order_judge(l->store_fd, c, &o, time(NULL), &state, &missing, d);
+		err = order_judge(src->fd, c, &o, time(NULL), &state, &missing, d);
 	if (err)
 		return err;
 	if (!a->json)
-		print_order(l, c, &o, state, missing);
+		print_order(src, c, &o, state, missing);
 	if (l->mounted && state < ORDER_EXECUTING)
 		err = destroy_describe(l, &o, a->json, &now, d);
 	if (err == 0 && a->json) {
@@ -323,7 +344,13 @@ static int verify_order(struct destroy_args *a, const struct located *l, struct 
 		       json_integer_value(json_object_get(ok, "raw_samples")));
 	else
 		cli_json(json_incref(ok));
+	json_int_t sets = json_integer_value(json_object_get(ok, "sets"));
+	json_int_t unread = json_integer_value(json_object_get(ok, "sets_unread"));
 	json_decref(ok);
+	/* What could not be looked at is not clean. */
+	if (!open && unread)
+		return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "order %s: %lld of %lld sets could not be looked at",
+				 a->rest[0], unread, sets);
 	return open ? diag_fail(d, DIAG_STORE_DAMAGED, -EBADMSG, "order %s: %lld things open although they must not",
 				a->rest[0], open)
 		    : 0;
@@ -331,37 +358,49 @@ static int verify_order(struct destroy_args *a, const struct located *l, struct 
 
 /* --- certificates --- */
 
-static int check_file(struct destroy_args *a, const struct located *l, struct diag *d)
+/* By the store's header; for who may not read it, by the charter that the serving process tells. */
+static int check(const char *note, const struct located *l, const struct destroy_source *src, struct diag *d)
+{
+	CLEANUP_FREE struct charter *c = NULL;
+	int err;
+
+	if (l->header)
+		return certificate_check(note, l->header->volume_id, l->header->sign_pk, l->header->charter_first, d);
+	err = destroy_charter(src, &c, d);
+	return err ? err : certificate_check(note, c->volume_id, c->sign_pk, src->first, d);
+}
+
+static int check_file(struct destroy_args *a, const struct located *l, const struct destroy_source *src, struct diag *d)
 {
 	CLEANUP_FREE uint8_t *text = NULL;
 	size_t len;
 	int err = durable_read(AT_FDCWD, a->rest[0], NOTE_BODY_MAX * 2, &text, &len);
 
-	if (err == 0 && !l->header)
-		return diag_fail(d, DIAG_DENIED, -EACCES, "the header of the store");
-
 	if (err)
 		return diag_fail_errno(d, err, "%s", a->rest[0]);
-	err = certificate_check((const char *)text, l->header->volume_id, l->header->sign_pk, l->header->charter_first, d);
+	err = check((const char *)text, l, src, d);
 	if (err == 0)
-		printf("%s: a certificate of volume %s, signature good\n", a->rest[0], l->header->name);
+		printf("%s: a certificate of volume %s, signature good\n", a->rest[0],
+		       l->header ? l->header->name : l->mountpoint);
 	return err;
 }
 
-static int certificate(struct destroy_args *a, const struct located *l, struct diag *d)
+static int certificate(struct destroy_args *a, const struct located *l, const struct destroy_source *src, struct diag *d)
 {
 	CLEANUP_FREE uint8_t *note = NULL;
 	CLEANUP_FREE char *out = NULL;
 	char path[128];
 	size_t len;
 
+	if (strchr(a->rest[0], '/'))
+		return diag_fail(d, DIAG_NOT_FOUND, -ENOENT, "order %s", a->rest[0]);
 	snprintf(path, sizeof(path), "orders/%.60s/certificate", a->rest[0]);
-	int err = durable_read(l->store_fd, path, NOTE_BODY_MAX * 2, &note, &len);
+	int err = durable_read(src->fd, path, NOTE_BODY_MAX * 2, &note, &len);
 	if (err == -ENOENT)
 		return diag_fail(d, DIAG_ORDER_STATE, err, "order %s has no certificate", a->rest[0]);
 	if (err)
 		return diag_fail_errno(d, err, "%s", path);
-	err = certificate_check((const char *)note, l->header->volume_id, l->header->sign_pk, l->header->charter_first, d);
+	err = check((const char *)note, l, src, d);
 	if (err)
 		return err;
 	if (a->note) {
@@ -379,6 +418,56 @@ static int certificate(struct destroy_args *a, const struct located *l, struct d
 	return err ? diag_fail_errno(d, err, "%s", a->html) : 0;
 }
 
+enum { REQUEST, APPROVE, REJECT, WITHDRAW, LIST, SHOW, EXECUTE, VERIFY, CERTIFICATE };
+
+static bool is_file(const char *arg)
+{
+	return strchr(arg, '/') || strchr(arg, '.');
+}
+
+/* The verbs that look: at one order or at all. */
+static int look(int verb, struct destroy_args *a, const struct located *l, struct diag *d)
+{
+	struct destroy_source src;
+	bool one = verb == SHOW || verb == CERTIFICATE;
+	int err = destroy_source_open(l, one ? a->rest[0] : NULL, false, &src, d);
+
+	if (err)
+		return err;
+	if (verb == LIST)
+		err = list(a, &src, d);
+	else if (verb == SHOW)
+		err = show(a, l, &src, d);
+	else if (verb == CERTIFICATE)
+		err = certificate(a, l, &src, d);
+	else
+		err = check_file(a, l, &src, d);
+	destroy_source_close(&src);
+	return err;
+}
+
+static int act(int verb, struct destroy_args *a, const struct located *l, struct diag *d)
+{
+	switch (verb) {
+	case REQUEST:
+		return destroy_request(a, l, d);
+	case APPROVE:
+		return destroy_say(a, l, ORDER_APPROVE, d);
+	case REJECT:
+		return destroy_say(a, l, ORDER_REJECT, d);
+	case WITHDRAW:
+		return destroy_say(a, l, ORDER_WITHDRAW, d);
+	case EXECUTE:
+		return execute(a, l, d);
+	case VERIFY:
+		if (!is_file(a->rest[0]))
+			return verify_order(a, l, d);
+		/* fall through */
+	default:
+		return look(verb, a, l, d);
+	}
+}
+
 static int run(int argc, char **argv)
 {
 	static const char *const verbs[] = {"request", "approve", "reject", "withdraw", "list", "show", "execute",
@@ -393,25 +482,11 @@ static int run(int argc, char **argv)
 		return cli_usage(&cmd_destroy, "request, approve, reject, withdraw, list, show, execute, verify or certificate");
 	if (arguments(&a, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_destroy, "unknown, incomplete or impossible option");
-	if (verb == 0 ? a.n_rest == 0 : a.n_rest != (verb != 4))
-		return cli_usage(&cmd_destroy, verb == 0 ? "request needs PATHs" : verb == 4 ? "list takes only VOLUME" : "VOLUME and one ORDER");
-	/* Execution and looking again are the serving process's work; the rest reads the store's orders. */
-	if ((verb == 6 || verb == 7 ? locate_served : locate)(a.volume, &l, &d) != 0)
+	if (verb == REQUEST ? a.n_rest == 0 : a.n_rest != (verb != LIST))
+		return cli_usage(&cmd_destroy, verb == REQUEST ? "request needs PATHs" : verb == LIST ? "list takes only VOLUME" : "VOLUME and one ORDER");
+	if (locate_served(a.volume, &l, &d) != 0)
 		return cli_fail(&d);
-	if (verb == 0)
-		err = destroy_request(&a, &l, &d);
-	else if (verb <= 3)
-		err = destroy_say(&a, &l, (enum order_decision)verb, &d);
-	else if (verb == 4)
-		err = list(&a, &l, &d);
-	else if (verb == 5)
-		err = show(&a, &l, &d);
-	else if (verb == 6)
-		err = execute(&a, &l, &d);
-	else if (verb == 7)
-		err = strchr(a.rest[0], '/') || strchr(a.rest[0], '.') ? check_file(&a, &l, &d) : verify_order(&a, &l, &d);
-	else
-		err = certificate(&a, &l, &d);
+	err = act(verb, &a, &l, &d);
 	cli_unlock_free(&a.secrets);
 	locate_free(&l);
 	return err ? cli_fail(&d) : DIAG_EXIT_DONE;

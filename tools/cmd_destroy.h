@@ -1,4 +1,4 @@
-/* coffer destroy, in two files: what is said by members (cmd_destroy_say.c), and everything else (cmd_destroy.c). */
+/* coffer destroy: saying (cmd_destroy_say.c), where orders are read (cmd_destroy_source.c), and everything else. */
 #ifndef COFFER_TOOLS_CMD_DESTROY_H
 #define COFFER_TOOLS_CMD_DESTROY_H
 
@@ -23,8 +23,24 @@ struct destroy_args {
 int destroy_request(struct destroy_args *a, const struct located *l, struct diag *d);
 int destroy_say(struct destroy_args *a, const struct located *l, enum order_decision decision, struct diag *d);
 
-/* Charter in force and one order. The caller frees the charter. */
-int destroy_load(const struct located *l, const char *number, struct charter **ret_charter, struct order *ret,
+/* Where orders and charters are read from, as from a store's folder. */
+struct destroy_source {
+	int fd;
+	uint8_t first[32];   /* the volume's fingerprint */
+	char copy[PATH_MAX]; /* folder of the copy; "" when it is the store itself */
+	json_t *answer;	     /* of order.read or, without a number, orders.list; NULL for the store itself */
+};
+/*
+ * The store; for who may not read it, and when it must_be_served, what the serving process tells of one order (number)
+ * or of all (NULL). DIAG_NOT_MOUNTED. Release with destroy_source_close, which removes the copy.
+ */
+int destroy_source_open(const struct located *l, const char *number, bool must_be_served, struct destroy_source *ret,
+			struct diag *d);
+void destroy_source_close(struct destroy_source *src);
+/* Charter in force. The caller frees it. */
+int destroy_charter(const struct destroy_source *src, struct charter **ret, struct diag *d);
+/* And one order. */
+int destroy_load(const struct destroy_source *src, const char *number, struct charter **ret_charter, struct order *ret,
 		 struct diag *d);
 /* Asks the serving process what an order covers now, and prints it unless json. */
 int destroy_describe(const struct located *l, const struct order *o, bool json, json_t **ret, struct diag *d);

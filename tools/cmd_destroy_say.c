@@ -1,4 +1,9 @@
-/* coffer destroy request, approve, reject, withdraw: what members say, under their own signature. */
+/*
+ * coffer destroy request, approve, reject, withdraw: what members say, under their own signature.
+ *
+ * Signed here, with the member's identity; examined, recorded and stored by the serving process, which never sees
+ * a member's key.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,19 +15,7 @@
 #include "core/note.h"
 #include "tools/cmd_destroy.h"
 
-/* In the trail before it stands anywhere else. */
-static int record(const struct located *l, const char *operation, const char *number, const char *member,
-		  const char *result, struct diag *d)
-{
-	char object[64];
-	json_t *ok = NULL;
-
-	snprintf(object, sizeof(object), "order %s", number);
-	int err = control_call(l->run, json_pack("{s:s, s:s, s:s, s:s, s:s}", "op", "trail.append", "operation", operation,
-						 "object", object, "result", result, "purpose", member), NULL, NULL, &ok, d);
-	json_decref(ok);
-	return err;
-}
+#define NUMBER_TRIES 5
 
 static int copy(char *out, size_t size, const char *text, const char *what, struct diag *d)
 {
@@ -34,16 +27,12 @@ static int copy(char *out, size_t size, const char *text, const char *what, stru
 	return 0;
 }
 
-static int fill(struct order *o, const struct destroy_args *a, const struct located *l, const struct charter *c,
-		const struct identity_card *who, struct diag *d)
+static int fill(struct order *o, const struct destroy_args *a, const struct charter *c, const struct identity_card *who,
+		struct diag *d)
 {
-	int64_t now = time(NULL);
-
-	memcpy(o->volume_id, l->header->volume_id, 16);
+	memcpy(o->volume_id, c->volume_id, 16);
 	memcpy(o->charter, c->digest, 32);
 	strcpy(o->action, "destroy");
-	o->created = now;
-	o->expires = now + a->days * 86400;
 	memcpy(o->requester_pk, who->sign_pk, 32);
 	strcpy(o->requester, who->name);
 	o->backups_kept = a->backups_kept;
@@ -58,9 +47,6 @@ static int fill(struct order *o, const struct destroy_args *a, const struct loca
 		err = copy(o->method, sizeof(o->method),
 			   "cryptographic erase (key puncture), then one overwrite where the medium makes it meaningful",
 			   "method", d);
-	if (err == 0)
-		err = order_next_number(l->store_fd, now, o->number)
-			      ? diag_fail_errno(d, -EIO, "%s, orders", l->store) : 0;
 	return err;
 }
 
@@ -69,30 +55,60 @@ static int ask_inventory(const struct destroy_args *a, const struct located *l, 
 	json_t *paths = json_array();
 
 	for (size_t i = 0; i < a->n_rest; i++)
-		json_array_append_new(paths, json_string(a->rest[i]));
+		json_array_append_new(paths, control_name(a->rest[i]));
 	return control_call(l->run, json_pack("{s:s, s:o, s:b, s:b}", "op", "destroy.inventory", "paths", paths,
 					      "destroy_moved", a->destroy_moved, "destroy_linked", a->destroy_linked),
 			    NULL, NULL, ret, d);
 }
 
-static int store_order(struct order *o, const json_t *inv, const struct identity *id, const struct located *l,
-		       struct diag *d)
+/* What the inventory says, into the form. */
+static int take_inventory(struct order *o, const json_t *inv, struct diag *d)
 {
 	const char *text = json_string_value(json_object_get(inv, "inventory"));
 	const char *sealed = json_string_value(json_object_get(inv, "sealed"));
-	CLEANUP_FREE char *body = NULL, *note = NULL;
 
 	if (!text || !sealed || bytes_unhex(sealed, o->sealed, 32) != 0)
 		return diag_fail_errno(d, -EUCLEAN, "the serving process's inventory");
 	o->n_ids = (uint64_t)json_integer_value(json_object_get(inv, "n_destroy"));
 	o->n_bytes = (uint64_t)json_integer_value(json_object_get(inv, "bytes"));
 	kdf_sha256(o->inventory, text, strlen(text));
-	int err = order_build(o, &body, d);
+	return 0;
+}
+
+/* Under the next number. */
+static int submit_once(struct order *o, const json_t *inv, const struct destroy_args *a, const struct located *l,
+			struct diag *d)
+{
+	CLEANUP_FREE char *body = NULL, *note = NULL;
+	json_t *orders = NULL, *ok = NULL;
+	int err = control_call(l->run, json_pack("{s:s}", "op", "orders.list"), NULL, NULL, &orders, d);
+
+	if (err)
+		return err;
+	const char *next = json_string_value(json_object_get(orders, "next"));
+	snprintf(o->number, sizeof(o->number), "%s", next ? next : "");
+	o->created = json_integer_value(json_object_get(orders, "now"));
+	o->expires = o->created + a->days * 86400;
+	json_decref(orders);
+	err = order_build(o, &body, d);
 	if (err == 0)
-		err = note_sign(body, id, &note) ? diag_fail_errno(d, -ENOMEM, "signing") : 0;
+		err = note_sign(body, a->secrets.identity, &note) ? diag_fail_errno(d, -ENOMEM, "signing") : 0;
 	if (err == 0)
-		err = record(l, "destroy.request", o->number, o->requester, "ok", d);
-	return err ? err : order_store(l->store_fd, o, note, text, strlen(text), d);
+		err = control_call(l->run, json_pack("{s:s, s:s, s:O}", "op", "order.submit", "order", note, "inventory",
+						     json_object_get(inv, "inventory")), NULL, NULL, &ok, d);
+	json_decref(ok);
+	return err;
+}
+
+/* Somebody else may have taken the number between asking for it and submitting. */
+static int submit_order(struct order *o, const json_t *inv, const struct destroy_args *a, const struct located *l,
+			struct diag *d)
+{
+	int err = -EEXIST;
+
+	for (int i = 0; err == -EEXIST && i < NUMBER_TRIES; i++)
+		err = submit_once(o, inv, a, l, d);
+	return err;
 }
 
 static void print_request(const struct order *o, const json_t *inv, bool json)
@@ -113,10 +129,16 @@ static void print_request(const struct order *o, const json_t *inv, bool json)
 		       json_string_value(json_object_get(it, "path")), json_string_value(json_object_get(it, "flags")));
 }
 
-/* No trail, no privileged action: the trail is the serving process's. */
-static int must_be_mounted(const struct located *l, struct diag *d)
+static int charter_now(const struct located *l, struct charter **ret, struct diag *d)
 {
-	return l->mounted ? 0 : diag_fail(d, DIAG_NOT_MOUNTED, -ENOTCONN, "%s", l->store);
+	struct destroy_source src;
+	int err = destroy_source_open(l, NULL, true, &src, d);
+
+	if (err)
+		return err;
+	err = destroy_charter(&src, ret, d);
+	destroy_source_close(&src);
+	return err;
 }
 
 int destroy_request(struct destroy_args *a, const struct located *l, struct diag *d)
@@ -127,9 +149,7 @@ int destroy_request(struct destroy_args *a, const struct located *l, struct diag
 
 	if (!a->description || !a->reason)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "request needs --description and --reason");
-	int err = must_be_mounted(l, d);
-	if (err == 0)
-		err = charter_load(l->store_fd, NULL, l->header->charter_first, &c, d);
+	int err = charter_now(l, &c, d);
 	if (err == 0)
 		err = cli_identity_get(&a->secrets, d);
 	if (err)
@@ -140,49 +160,83 @@ int destroy_request(struct destroy_args *a, const struct located *l, struct diag
 		return diag_fail(d, DIAG_NOT_MEMBER, -EPERM, "%s", who->name);
 	if (!charter_quorum(c, "destroy"))
 		return diag_fail(d, DIAG_QUORUM, -EPERM, "the charter names none for destroy");
-	err = fill(&o, a, l, c, &m->card, d);
+	err = fill(&o, a, c, &m->card, d);
 	if (err == 0)
 		err = ask_inventory(a, l, &inv, d);
 	if (err == 0)
-		err = store_order(&o, inv, a->secrets.identity, l, d);
+		err = take_inventory(&o, inv, d);
+	if (err == 0)
+		err = submit_order(&o, inv, a, l, d);
 	if (err == 0)
 		print_request(&o, inv, a->json);
 	json_decref(inv);
 	return err;
 }
 
-int destroy_say(struct destroy_args *a, const struct located *l, enum order_decision decision, struct diag *d)
+/* Whoever approves sees what it is, verified and computed now, by the tool that signs. */
+static int show_subject(const struct located *l, const struct destroy_source *src, const struct charter *c,
+			 const struct order *o, struct diag *d)
 {
-	static const char *const operations[] = {"", "destroy.approve", "destroy.reject", "destroy.withdraw"};
+	json_t *now = NULL;
+	char fingerprint[65];
+
+	bytes_hex(fingerprint, src->first, 32);
+	printf("order %s: %s\nrequested by %s; charter %llu of %s\n", o->number, o->description, o->requester,
+	       (unsigned long long)c->number, fingerprint);
+	int err = destroy_describe(l, o, false, &now, d);
+	json_decref(now);
+	return err;
+}
+
+static int submit_statement(const struct located *l, const struct order *o, const char *note, struct diag *d)
+{
+	json_t *ok = NULL;
+	int err = control_call(l->run, json_pack("{s:s, s:s, s:s}", "op", "statement.submit", "order", o->number, "note",
+						 note), NULL, NULL, &ok, d);
+
+	json_decref(ok);
+	return err;
+}
+
+static int say(struct destroy_args *a, const struct located *l, const struct destroy_source *src,
+	       enum order_decision decision, struct diag *d)
+{
 	static const char *const words[] = {"", "approved", "rejected", "withdrawn"};
 	CLEANUP_FREE struct charter *c = NULL;
-	struct diag shown = {0};
-	json_t *now = NULL;
+	CLEANUP_FREE char *note = NULL;
+	struct diag unjudged = {0};
+	enum order_state state;
+	unsigned missing = 0;
 	struct order o;
 
-	int err = must_be_mounted(l, d);
-	if (err == 0)
-		err = destroy_load(l, a->rest[0], &c, &o, d);
+	int err = destroy_load(src, a->rest[0], &c, &o, d);
 	if (err == 0)
 		err = cli_identity_get(&a->secrets, d);
 	if (err)
 		return err;
-	const char *name = identity_card(a->secrets.identity)->name;
-	/* Whoever approves sees what it is, computed now, by the tool that signs. */
-	if (decision == ORDER_APPROVE) {
-		printf("order %s: %s\n", o.number, o.description);
-		destroy_describe(l, &o, false, &now, &shown);
-		json_decref(now);
-	}
-	err = order_say(l->store_fd, c, &o, a->secrets.identity, decision, a->opinion ? a->opinion : "", time(NULL), d);
-	/* Refusals are recorded as well. A rejection that is recorded binds the executor even when its file is taken away. */
-	struct diag trail = {0};
-	int recorded = record(l, operations[decision], o.number, name, err ? "refused" : "ok", &trail);
-	if (err == 0 && recorded) {
-		*d = trail;
-		return recorded;
-	}
+	/* What cannot be shown is not approved. */
+	if (decision == ORDER_APPROVE)
+		err = show_subject(l, src, c, &o, d);
+	if (err)
+		return err;
+	/* Only chooses the role. What may not be said is refused by the serving process, which records the attempt. */
+	order_judge(src->fd, c, &o, time(NULL), &state, &missing, &unjudged);
+	err = order_statement_make(c, &o, a->secrets.identity, decision, a->opinion, missing, time(NULL), &note, d);
 	if (err == 0)
-		printf("order %s: %s by %s\n", o.number, words[decision], name);
+		err = submit_statement(l, &o, note, d);
+	if (err == 0)
+		printf("order %s: %s by %s\n", o.number, words[decision], identity_card(a->secrets.identity)->name);
+	return err;
+}
+
+int destroy_say(struct destroy_args *a, const struct located *l, enum order_decision decision, struct diag *d)
+{
+	struct destroy_source src;
+	int err = destroy_source_open(l, a->rest[0], true, &src, d);
+
+	if (err)
+		return err;
+	err = say(a, l, &src, decision, d);
+	destroy_source_close(&src);
 	return err;
 }

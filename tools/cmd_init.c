@@ -25,7 +25,9 @@
 #include "core/note.h"
 #include "core/trail.h"
 #include "fs/volume.h"
+#include "tools/charter_copy.h"
 #include "tools/cli.h"
+#include "tools/conf_repository.h"
 
 static const char usage[] =
 	"usage: coffer init STORE --name NAME --owner CARD --security CARD .. --identity FILE [options]\n\n"
@@ -40,10 +42,10 @@ static const char usage[] =
 	"  --passphrase-file FILE   the passphrase that will unlock the volume; otherwise asked for, twice\n"
 	"  --anchor DIR             erasable place for the tree key, outside STORE (default /var/lib/coffer/anchor/ID)\n"
 	"  --anchor-in-store        puts it into STORE: a copy of the store then undoes destructions, and an older one is not noticed\n"
-	"  --escrow DIR             erasable place for recovery, on another disk or host; repeatable; at least one,\n"
+	"  --escrow DIR             existing erasable place for recovery, on another disk or host; repeatable; at least one,\n"
 	"  --no-escrow              or say that losing the anchor may lose the volume\n"
 	"  --recovery CARD          who can open an escrow (default: every owner and custodian); repeatable\n"
-	"  --repo DIR               backup repository; repeatable\n"
+	"  --repo DIR|URL           backup repository: a folder, or S3 as s3+https://HOST/BUCKET/PREFIX; repeatable\n"
 	"  --suite S                aes256gcm or xchacha20poly1305 (default: the fastest here)\n"
 	"  --kdf-floor              lowest allowed cost for the passphrase (Argon2id 64 MiB), for tests and demonstrations\n"
 	"  --json\n";
@@ -67,11 +69,28 @@ struct init {
 
 /* --- arguments --- */
 
+/* A local user: digits only, so that a mistake never becomes uid 0. */
+static bool parse_uid(const char *text, int64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long long n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n >= UINT32_MAX)
+		return false;
+	*ret = (int64_t)n;
+	return true;
+}
+
 static int add_member(struct init *in, unsigned role, const char *arg, struct diag *d)
 {
 	char path[PATH_MAX];
 	const char *uid = strstr(arg, ",uid=");
 	struct identity_card card;
+	int64_t local = -1;
+
+	if (uid && !parse_uid(uid + 5, &local))
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "%s: uid=N with N a local user's number", arg);
 
 	snprintf(path, sizeof(path), "%.*s", uid ? (int)(uid - arg) : PATH_MAX - 1, arg);
 	int err = identity_card_load(path, &card, d);
@@ -87,7 +106,7 @@ static int add_member(struct init *in, unsigned role, const char *arg, struct di
 	if (in->charter.n_members == CHARTER_MEMBERS_MAX)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "more than %d members", CHARTER_MEMBERS_MAX);
 	in->charter.members[in->charter.n_members++] =
-		(struct charter_member){.card = card, .roles = role, .uid = uid ? atoll(uid + 5) : -1};
+		(struct charter_member){.card = card, .roles = role, .uid = local};
 	return 0;
 }
 
@@ -119,30 +138,6 @@ static int add_recipient(struct init *in, const char *path, struct diag *d)
 	return identity_card_load(path, &in->recipients[in->n_recipients++], d);
 }
 
-static int add_repository(struct init *in, const char *url, struct diag *d)
-{
-	struct conf_repository *r = &in->conf.repositories[in->conf.n_repositories];
-
-	if (in->conf.n_repositories == CONF_REPOSITORIES_MAX || strlen(url) > CONF_URL_MAX)
-		return diag_fail(d, DIAG_USAGE, -EINVAL, "--repo %s", url);
-	snprintf(r->name, sizeof(r->name), in->conf.n_repositories ? "repository%zu" : "main",
-		 in->conf.n_repositories + 1);
-	/* The serving process has another working folder. */
-	if (*url == '/' || strstr(url, "://") || !strncmp(url, "file:", 5)) {
-		strcpy(r->url, url);
-	} else {
-		char cwd[PATH_MAX], full[PATH_MAX * 2];
-		if (!getcwd(cwd, sizeof(cwd)))
-			return diag_fail_errno(d, -errno, "%s", url);
-		snprintf(full, sizeof(full), "%s/%s", cwd, url);
-		if (strlen(full) > CONF_URL_MAX)
-			return diag_fail(d, DIAG_USAGE, -EINVAL, "--repo %s", url);
-		strcpy(r->url, full);
-	}
-	in->conf.n_repositories++;
-	return 0;
-}
-
 enum { OPT_NAME = 1, OPT_QUORUM, OPT_ANCHOR, OPT_ANCHOR_IN, OPT_ESCROW, OPT_NO_ESCROW, OPT_RECOVERY, OPT_REPO,
        OPT_SUITE, OPT_KDF_FLOOR, OPT_JSON, OPT_ROLE = 0x100 };
 
@@ -171,7 +166,7 @@ static int one_option(struct init *in, int c, struct diag *d)
 	case OPT_RECOVERY:
 		return add_recipient(in, optarg, d);
 	case OPT_REPO:
-		return add_repository(in, optarg, d);
+		return conf_repository_add(&in->conf, optarg, d);
 	case OPT_SUITE:
 		in->suite = suite_by_name(optarg);
 		return in->suite ? 0 : diag_fail(d, DIAG_SUITE, -EPROTONOSUPPORT, "%s", optarg);
@@ -331,6 +326,9 @@ static int places(struct init *in, struct diag *d)
 	for (size_t i = 0; i < in->conf.n_repositories; i++)
 		forbidden[i + 1] = in->conf.repositories[i].url;
 	for (size_t i = 0; i < in->n_escrows; i++) {
+		/* Made anew it would lie on the disk under the place where a medium is to be attached. */
+		if (access(in->escrows[i], F_OK) != 0)
+			return diag_fail(d, DIAG_ESCROW, -errno, "%s", in->escrows[i]);
 		int err = escrow_place_check(in->escrows[i], forbidden, in->conf.n_repositories + 1, d);
 		if (err)
 			return err;
@@ -408,6 +406,21 @@ static int first_record(struct init *in, int store_fd, struct keyring *kr, struc
 	return err ? diag_fail_errno(d, err, "%s", in->anchor_path) : 0;
 }
 
+/* With the charter: a recovery from it needs to know the members. */
+static int create_repository(struct init *in, const char *url, int store_fd, struct diag *d)
+{
+	struct repo *r;
+	int err = repo_create(url, in->volume_id, secret_bytes(in->sign_seed), d);
+
+	if (err == 0)
+		err = repo_open(url, in->volume_id, in->charter.sign_pk, &r, d);
+	if (err)
+		return err;
+	err = charter_copy_put(store_fd, in->charter.number, r, d);
+	repo_close(r);
+	return err;
+}
+
 static int fill(struct init *in, int store_fd, const char *charter, struct diag *d)
 {
 	struct header_unlock with = {.passphrase = in->secrets.passphrase};
@@ -434,7 +447,7 @@ static int fill(struct init *in, int store_fd, const char *charter, struct diag 
 	if (err == 0)
 		err = conf_write(store_fd, &in->conf, d);
 	for (size_t i = 0; err == 0 && i < in->conf.n_repositories; i++)
-		err = repo_create(in->conf.repositories[i].url, in->volume_id, secret_bytes(in->sign_seed), d);
+		err = create_repository(in, in->conf.repositories[i].url, store_fd, d);
 	keyring_close(kr);
 	return err;
 }

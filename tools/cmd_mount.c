@@ -204,6 +204,9 @@ static int unlock_and_serve(struct mounting *m)
 		setrlimit(RLIMIT_NOFILE, &rl);
 	}
 	int err = cli_unlock_get(&m->secrets, "Passphrase of the volume: ", &with, &d);
+	/* While somebody was asked for the secret, a recovery may have begun. */
+	if (err == 0)
+		err = check_free(m->store, &d);
 	if (err == 0)
 		err = keyring_open(m->store, &with, 0, &kr, &d);
 	cli_unlock_free(&m->secrets);

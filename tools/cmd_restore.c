@@ -18,16 +18,18 @@
 #include "tools/cli.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
+#include "tools/store_lock.h"
 
 static const char usage[] =
 	"usage: coffer restore VOLUME [--set ID|--at TIME] PATH.. --to DIR | --in-place | --all --to DIR\n\n"
 	"Brings PATHs back as a set has them; the newest set unless --set or --at say otherwise.\n"
 	"  --set ID           a set of `coffer backup list`, or the beginning of its id\n"
 	"  --at TIME          the newest set at or before, as in \"2026-11-20 18:00\"\n"
-	"  --to DIR           a folder. Inside the mounted volume no key is needed; elsewhere it is an export, with the secret\n"
+	"  --to DIR           a folder. Inside the mounted volume no key is needed; elsewhere it is an export, with the secret.\n"
+	"                     An operator names a new folder, which only the files' owners can enter\n"
 	"  --in-place         where the paths were; existing files are replaced\n"
 	"  --all              everything\n"
-	"  --repository NAME  of coffer.conf, or the path of a copy (for an export)\n"
+	"  --repository NAME  of coffer.conf; for an export also a copy's folder or S3 URL (s3+https://HOST/BUCKET/PREFIX)\n"
 	"  --json\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n"
 	"What an order destroyed is reported as destroyed under it. Exit code 4 when something is damaged.\n";
@@ -146,9 +148,9 @@ static int through_server(const struct args *a, const struct located *l, const c
 	json_t *paths = json_array(), *ok = NULL;
 
 	for (size_t i = 0; i < a->n_paths; i++)
-		json_array_append_new(paths, json_string(a->paths[i]));
-	json_t *req = json_pack("{s:s, s:o, s:I, s:b}", "op", "restore", "paths", paths, "at", (json_int_t)a->at,
-				"in_place", a->in_place);
+		json_array_append_new(paths, control_name(a->paths[i]));
+	json_t *req = json_pack("{s:s, s:o, s:I, s:b, s:b}", "op", "restore", "paths", paths, "at", (json_int_t)a->at,
+				"in_place", a->in_place, "all", a->all);
 	if (a->set)
 		json_object_set_new(req, "set", json_string(a->set));
 	if (a->repository)
@@ -189,7 +191,10 @@ static int record(const struct located *l, struct keyring *kr, const char *set, 
 		json_decref(ok);
 		return err;
 	}
-	int err = trail_open(l->store_fd, kr, NULL, &t, d);
+	CLEANUP_FD int lock = -1; /* the trail has one writer */
+	int err = store_lock(l->store_fd, l->store, &lock, d);
+	if (err == 0)
+		err = trail_open(l->store_fd, kr, NULL, &t, d);
 	if (err)
 		return err;
 	err = trail_append(t, &ev, true);
@@ -201,12 +206,12 @@ static int record(const struct located *l, struct keyring *kr, const char *set, 
 
 static json_t *figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:I, s:s}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other", (json_int_t)r->n_other,
 			 "links", (json_int_t)r->n_links, "bytes", (json_int_t)r->n_bytes, "destroyed",
 			 (json_int_t)r->n_destroyed, "order", r->order, "damaged", (json_int_t)r->n_damaged,
-			 "first_damaged", r->first_damaged, "refused", (json_int_t)r->n_refused, "first_refused",
-			 r->first_refused);
+			 "first_damaged", control_text(r->first_damaged), "refused", (json_int_t)r->n_refused, "first_refused",
+			 control_text(r->first_refused));
 }
 
 static int export_set(const struct args *a, struct located_repo *lr, struct keyring *kr, struct diag *d)

@@ -50,6 +50,23 @@ static void print_space(const json_t *space)
 		printf("read-only     %s\n", text(space, "why_read_only"));
 }
 
+static void print_proof(const json_t *p, const char *name, const char *things)
+{
+	char when[32];
+
+	if (!p) {
+		printf("              no %s yet\n", name);
+		return;
+	}
+	cli_time((int64_t)number(p, "time"), when);
+	printf("              last %s %s (%s): %llu %s, ", name, when, text(p, "set"),
+	       (unsigned long long)number(p, "checked"), things);
+	if (number(p, "bad"))
+		printf("%llu BAD, first %s\n", (unsigned long long)number(p, "bad"), text(p, "first_bad"));
+	else
+		printf("good\n");
+}
+
 static void print_repositories(const json_t *repos)
 {
 	size_t i;
@@ -69,6 +86,8 @@ static void print_repositories(const json_t *repos)
 		if (number(r, "damaged"))
 			printf(", %llu DAMAGED", (unsigned long long)number(r, "damaged"));
 		putchar('\n');
+		print_proof(json_object_get(r, "drill"), "drill", "files");
+		print_proof(json_object_get(r, "verify"), "verify", "records");
 	}
 	if (!json_array_size(repos))
 		printf("repository    none\n");
@@ -208,7 +227,7 @@ static int report_check(json_t *r, bool json)
 
 static void on_bad(void *arg, const char *finding)
 {
-	json_array_append_new(arg, json_string(finding));
+	json_array_append_new(arg, control_text(finding));
 }
 
 static int check_unmounted(const char *store, struct cli_unlock *secrets, bool data, json_t **ret, struct diag *d)

@@ -31,7 +31,7 @@ static int guarded(const struct cli_command *c, int argc, char **argv)
 		diag_fail_errno(&d, err, "guarding this process's memory");
 		return cli_fail(&d);
 	}
-	return c->run(argc, argv);
+	return cli_end(c->run(argc, argv));
 }
 
 int main(int argc, char **argv)

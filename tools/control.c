@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/bytes.h"
@@ -14,12 +15,28 @@
 
 #define ERRNO_MAX 4095 /* the kernel's */
 
+static int64_t now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 int control_read(int fd, json_t **ret)
 {
+	return control_read_within(fd, CONTROL_LINE_MAX, 0, ret);
+}
+
+int control_read_within(int fd, size_t max, unsigned seconds, json_t **ret)
+{
+	const int64_t until = now_seconds() + seconds;
 	CLEANUP_BYTES struct bytes_w line = {0};
 
 	for (;;) {
 		char c[4096];
+		if (seconds && now_seconds() > until)
+			return -ETIMEDOUT;
 		/* Peeks, so that nothing beyond the newline is taken. */
 		ssize_t n = recv(fd, c, sizeof(c), MSG_PEEK);
 		if (n < 0 && errno == EINTR)
@@ -33,7 +50,7 @@ int control_read(int fd, json_t **ret)
 		bytes_w_raw(&line, c, take);
 		if (line.err)
 			return line.err;
-		if (line.len > CONTROL_LINE_MAX)
+		if (line.len > max)
 			return -EFBIG;
 		if (end)
 			break;
@@ -55,12 +72,66 @@ int control_write(int fd, const json_t *j)
 		ssize_t n = send(fd, text + done, len + 1 - done, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return -errno;
+		if (n < 0) {
+			int err = -errno;
+			/* After half a line nothing that follows could be understood; nor is it waited for again. */
+			shutdown(fd, SHUT_RDWR);
+			return err;
+		}
 		done += (size_t)n;
 	}
 	return 0;
 }
+
+/* --- names --- */
+
+json_t *control_name(const char *name)
+{
+	json_t *j = json_string(name);
+
+	if (j)
+		return j;
+	CLEANUP_FREE char *hex = malloc(2 * strlen(name) + 1);
+	if (!hex)
+		return NULL;
+	bytes_hex(hex, name, strlen(name));
+	return json_pack("{s:s}", "hex", hex);
+}
+
+int control_name_get(const json_t *j, char **ret)
+{
+	const char *text = json_string_value(j), *hex = json_string_value(json_object_get(j, "hex"));
+	size_t n = hex ? strlen(hex) / 2 : 0;
+
+	if (text) {
+		*ret = strdup(text);
+		return *ret ? 0 : -ENOMEM;
+	}
+	CLEANUP_FREE char *name = hex ? calloc(1, n + 1) : NULL;
+	if (!name)
+		return hex ? -ENOMEM : -EINVAL;
+	if (n == 0 || bytes_unhex(hex, name, n) != 0 || strlen(name) != n)
+		return -EINVAL;
+	*ret = STEAL_PTR(name);
+	return 0;
+}
+
+json_t *control_text(const char *text)
+{
+	json_t *j = json_string(text);
+
+	if (j)
+		return j;
+	CLEANUP_FREE char *ascii = strdup(text);
+	if (!ascii)
+		return NULL;
+	for (char *p = ascii; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	return json_string(ascii);
+}
+
+/* --- the client --- */
 
 static int dial(const char *run_dir, struct diag *d)
 {

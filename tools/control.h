@@ -5,7 +5,7 @@
  * {"progress": {..}}, then one line {"ok": {..}} or {"error": {"name": "wrong-secret", "errno": 5, "object": ".."}}. The
  * serving side takes the peer's uid and pid from the socket: root and the process's own user may ask for anything;
  * others whose uid the charter names may do what their role allows; the rest are refused. No quorum act rests on a uid: orders
- * carry signatures. Lines are at most 16 MiB.
+ * carry signatures. charters is the chain of signed notes up to the one in force, first (hex) the digest of its first. Lines are at most 16 MiB.
  *
  *   op                  fields                                   answer
  *   status              -                                        volume figures, repositories, trail, escrows, orders
@@ -13,12 +13,19 @@
  *   check               data                                     counts, findings (array of texts)
  *   unmount             -                                        ok; the process then ends
  *   escrow.sync         -                                        pending
+ *   escrow.add          place (absolute; trusted peers only)     pending (of all; the new place is written)
  *   backup.run          tiers ("daily weekly"), full, repository manifest figures, verified
- *   restore             set|at, paths, to, in_place, repository  counts. `to` lies inside the mount point
+ *   backup.drill        repository, files, to                    counts, drill (id of its record). `to`: for root and the server's user
+ *   restore             set|at, paths or all, to, in_place,      counts. `to` lies inside the mount point; a new folder for
+ *                       repository                               who is neither owner nor trusted
  *   destroy.inventory   paths, destroy_moved, destroy_linked     inventory (text), sealed (hex), bytes, n_destroy, n_kept, listing
  *   destroy.describe    order                                    listing (names where they open), drift (bool)
  *   destroy.execute     order                                    state, counts
  *   destroy.verify      order                                    counts
+ *   order.submit        order (signed note), inventory (text)    order (number)
+ *   statement.submit    order (number), note (signed)            order, decision, role
+ *   order.read          order                                    files (name: text; of the order's folder), charters, first
+ *   orders.list         -                                        orders, next (free number), now, charters, first
  *   trail.append        operation, object, purpose, result       ok (tools' own privileged acts: exports, refusals)
  *   trail.checkpoint    -                                        size, checkpoint
  *   trail.read          from, max                                entries (array)
@@ -34,8 +41,17 @@
 
 /* A line (without newline) from a descriptor; caller frees. -EPIPE at the end, -EFBIG. */
 int control_read(int fd, json_t **ret);
-/* Writes j as a line; does not release it. */
+/* Of at most max bytes, all of it within seconds (0: however long it takes). -ETIMEDOUT. */
+int control_read_within(int fd, size_t max, unsigned seconds, json_t **ret);
+/* Writes j as a line; does not release it. A peer that takes nothing for as long as SO_SNDTIMEO says is hung up on. */
 int control_write(int fd, const json_t *j);
+
+/* Names are any bytes, and JSON takes only UTF-8: a string, or else {"hex": ".."}. */
+json_t *control_name(const char *name);
+/* And back; the caller frees. -EINVAL for everything else. */
+int control_name_get(const json_t *j, char **ret);
+/* To be read by people: what is not UTF-8 as '?'. */
+json_t *control_text(const char *text);
 
 /*
  * Client: sends req (which it releases) to RUN/control and waits. progress (may be NULL) is called for progress lines. *ret is the "ok" object, owned

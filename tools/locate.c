@@ -15,6 +15,7 @@
 
 #include "core/bytes.h"
 #include "core/cleanup.h"
+#include "tools/recovery_marker.h"
 
 static const char *run_root(void)
 {
@@ -104,7 +105,9 @@ static int look(const char *volume, bool served, struct located *ret, struct dia
 	}
 	if (l.store_fd < 0)
 		return not_there(volume, errno, d);
-	int err = header_read(l.store_fd, l.store, &l.header, &backup, d);
+	int err = recovery_marker_refuse(l.store_fd, l.store, d);
+	if (err == 0)
+		err = header_read(l.store_fd, l.store, &l.header, &backup, d);
 	if (err) {
 		close(l.store_fd);
 		return err;

@@ -23,7 +23,7 @@ struct located {
 	struct header *header; /* never NULL after locate */
 	int store_fd;
 };
-/* DIAG_NO_VOLUME, DIAG_DENIED, DIAG_HEADER_DAMAGED. Release with locate_free. */
+/* DIAG_NO_VOLUME, DIAG_DENIED, DIAG_HEADER_DAMAGED; DIAG_INTERRUPTED while a recovery is not complete. Release with locate_free. */
 int locate(const char *volume, struct located *ret, struct diag *d);
 /*
  * For commands that only ask the serving process: who may not read the store finds a mounted volume by its mount point all the same, with a NULL

@@ -1,9 +1,8 @@
 /*
  * The serving process: phases up, loop, phases down. See serve.h.
  *
- * Order up: run folder, charter, trail (it must be there before anything is recorded), volume, mount, control socket,
- * ready. Down is the reverse; the volume closes before the trail, so that an alarm of the last commit is recorded, and the
- * anchor is written last with the trail's final head.
+ * Order up: volume (it takes the store's lock), charter and trail, run folder, mount, control socket, ready. Down, the volume closes
+ * before the trail, so that an alarm of the last commit is recorded, and the anchor is written last with the trail's final head.
  */
 #include "tools/serve.h"
 
@@ -122,7 +121,8 @@ static void on_alarm(void *arg, const struct volume_alarm *a)
 	snprintf(s->last_alarm, sizeof(s->last_alarm), "%s, %s", object, detail);
 	pthread_mutex_unlock(&s->lock);
 	diag_log(DIAG_ERROR, "integrity: %s: %s", object, detail);
-	serve_trail(s, NULL, "integrity", object, NULL, "integrity", detail, false);
+	if (s->trail) /* while the volume opens there is none yet: then opening fails or the log tells */
+		serve_trail(s, NULL, "integrity", object, NULL, "integrity", detail, false);
 }
 
 /* --- phases --- */
@@ -250,7 +250,7 @@ static void wait_connections(struct server *s)
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	pthread_cond_broadcast(&s->idle);
-	while (s->n_connections)
+	while (s->n_connections || s->n_strangers)
 		pthread_cond_wait(&s->idle, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -303,31 +303,16 @@ static int close_all(struct server *s)
 	return err;
 }
 
-/* A trail that is too short may be part of an older copy of the whole store: then that is what the user must hear. */
-static int tell_rollback(struct server *s, const struct serve_options *o, int err, struct diag *d)
-{
-	struct volume_config cfg = {.store = s->store, .kr = s->kr, .cache_bytes = o->cache_bytes, .read_only = true};
-	struct diag rollback = {0};
-	struct volume *v;
-
-	if (volume_open(&cfg, &v, &rollback) == 0)
-		volume_close(v);
-	else if (rollback.id == DIAG_ROLLED_BACK)
-		*d = rollback;
-	return err;
-}
-
 static int serve_up(struct server *s, const struct serve_options *o, struct diag *d)
 {
-	int err = open_charter_and_trail(s, d);
+	/* First the volume: it takes the store's lock, and only its owner may touch the trail and the run folder. It also
+	 * tells an older copy of the whole store for what it is, before a trail that is merely too short is seen. */
+	int err = open_volume(s, o, d);
 
-	if (err && d->id == DIAG_TRAIL_DAMAGED)
-		return tell_rollback(s, o, err, d);
+	if (err == 0)
+		err = open_charter_and_trail(s, d);
 	if (err == 0)
 		err = conf_load(s->store_fd, &s->conf, d);
-	if (err == 0)
-		err = open_volume(s, o, d);
-	/* Only the owner of the store's lock may touch the run folder. */
 	if (err == 0)
 		err = make_run_dir(s, s->mountpoint, d);
 	if (err == 0)
@@ -352,6 +337,7 @@ int serve_run(struct keyring *kr, const struct serve_options *o)
 	s->kr = kr;
 	s->allow_other = o->allow_other;
 	s->started = time(NULL);
+	pthread_mutex_init(&s->orders, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->idle, NULL);
 	snprintf(s->store, sizeof(s->store), "%s", o->store);
@@ -372,6 +358,7 @@ int serve_run(struct keyring *kr, const struct serve_options *o)
 	keyring_close(kr);
 	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->orders);
 	free(s);
 	return err ? (int)diag_exit_code(d.id) : closed ? DIAG_EXIT_FAILED : DIAG_EXIT_DONE;
 }

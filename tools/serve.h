@@ -16,6 +16,7 @@
 #include "core/charter.h"
 #include "core/conf.h"
 #include "core/keyring.h"
+#include "core/order.h"
 #include "core/trail.h"
 #include "fs/front.h"
 #include "fs/volume.h"
@@ -41,11 +42,13 @@ struct server {
 	time_t started;
 	bool allow_other;
 
+	pthread_mutex_t orders; /* held by who writes to STORE/orders, and while an execution begins; before lock */
 	pthread_mutex_t lock; /* guards everything below */
 	pthread_cond_t idle;
-	unsigned n_connections;
+	unsigned n_connections, n_strangers;
 	bool stopping;
 	bool busy_backup, busy_destroy; /* one of each at a time */
+	char executing[ORDER_NUMBER_MAX + 1]; /* order; "" none */
 	uint64_t n_alarms;
 	char last_alarm[300];
 };

@@ -9,8 +9,10 @@
 
 #include "backup/backup.h"
 #include "backup/policy.h"
+#include "backup/proof.h"
 #include "backup/restore.h"
 #include "core/cleanup.h"
+#include "tools/charter_copy.h"
 #include "tools/control.h"
 
 struct job {
@@ -79,6 +81,13 @@ static int verify_new(struct server *s, struct repo *r, const struct set_manifes
 	struct backup_verdict v = {0};
 	int err = backup_verify(r, s->kr, m, &v, d);
 
+	if (err)
+		return err;
+	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = 1, .n_checked = v.n_records,
+			  .n_bytes = v.n_bytes, .n_destroyed = v.n_destroyed, .n_bad = v.n_bad};
+	snprintf(p.set, sizeof(p.set), "%s", m->id);
+	snprintf(p.first_bad, sizeof(p.first_bad), "%s", v.first_bad);
+	err = proof_put(r, keyring_volume_id(s->kr), keyring_sign_seed(s->kr), &p, d);
 	if (err || v.n_bad == 0)
 		return err;
 	return diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG, "set %s, just taken: %s", m->id, v.first_bad);
@@ -125,6 +134,9 @@ static int run_backup(struct server *s, const struct peer *p, const json_t *req,
 	struct backup_request in = {.volume = s->volume, .repo = r, .tier = tier, .full = full != 0,
 				    .charter = s->charter->digest, .flush = flush_kernel,
 				    .progress = on_backup_progress, .arg = &job};
+	err = charter_copy_put(s->store_fd, s->charter->number, r, d);
+	if (err)
+		return err;
 	err = trail_checkpoint(s->trail, &in.trail, NULL);
 	if (err)
 		return diag_fail(d, DIAG_TRAIL, err, "%s", s->store);
@@ -163,8 +175,9 @@ static int on_restore_progress(void *arg, uint64_t n_files, uint64_t n_bytes)
 				   (json_int_t)n_bytes));
 }
 
-/* The target's folder must lie inside the mount: what leaves the volume is an export, and needs a key. */
-static int check_target(struct server *s, const char *to, struct diag *d)
+/* The target's folder must lie inside the mount: what leaves the volume is an export, and needs a key. This only gives the
+ * clear answer; restore_run holds what it opened to it. */
+static int check_target(struct server *s, const char *to, dev_t *ret, struct diag *d)
 {
 	char parent[PATH_MAX], real[PATH_MAX];
 	struct stat st, root;
@@ -181,41 +194,60 @@ static int check_target(struct server *s, const char *to, struct diag *d)
 	if (st.st_dev != root.st_dev)
 		return diag_fail(d, DIAG_DENIED, -EPERM,
 				 "%s lies outside %s: that is an export, and needs a key", to, s->mountpoint);
+	*ret = root.st_dev;
 	return 0;
 }
 
-static int string_list(const json_t *a, const char ***ret, size_t *ret_n)
+/* What is restored, and to where. */
+struct target {
+	char **paths;
+	size_t n;
+	dev_t mount;
+};
+
+static void target_free(struct target *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free(t->paths[i]);
+	free(t->paths);
+}
+
+/* Everything is asked for as such: a list that came out empty is no such wish. */
+static int take_paths(struct target *t, const json_t *a, bool all)
 {
 	size_t n = json_array_size(a);
-	const char **list = calloc(n ? n : 1, sizeof(*list));
+	int err = all == (n == 0) ? 0 : -EINVAL;
 
-	if (!list)
+	t->paths = calloc(n ? n : 1, sizeof(*t->paths));
+	if (!t->paths)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		list[i] = json_string_value(json_array_get(a, i));
-		if (!list[i]) {
-			free(list);
-			return -EINVAL;
-		}
-	}
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	for (; err == 0 && t->n < n; t->n += err == 0)
+		err = control_name_get(json_array_get(a, t->n), &t->paths[t->n]);
+	return err;
+}
+
+/* The root among others would give its own mode to the folder that hides the others. */
+static bool mixes_root(const struct target *t)
+{
+	for (size_t i = 0; t->n > 1 && i < t->n; i++)
+		if (t->paths[i][strspn(t->paths[i], "/.")] == 0)
+			return true;
+	return false;
 }
 
 static json_t *restore_figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:I, s:s}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other",
 			 (json_int_t)r->n_other, "links", (json_int_t)r->n_links, "bytes",
 			 (json_int_t)r->n_bytes, "destroyed", (json_int_t)r->n_destroyed, "order",
 			 r->order, "damaged", (json_int_t)r->n_damaged, "first_damaged",
-			 r->first_damaged, "refused", (json_int_t)r->n_refused, "first_refused",
-			 r->first_refused);
+			 control_text(r->first_damaged), "refused", (json_int_t)r->n_refused, "first_refused",
+			 control_text(r->first_refused));
 }
 
 static int restore_from(struct server *s, struct repo *r, const struct set_catalog *cat, size_t set,
-			struct restore_request *in, json_t **ret, struct diag *d)
+			struct restore_request *in, struct restore_result *ret_res, json_t **ret, struct diag *d)
 {
 	struct restore_result res = {0};
 	int err = setview_open(r, s->kr, cat, set, &in->view, d);
@@ -224,37 +256,64 @@ static int restore_from(struct server *s, struct repo *r, const struct set_catal
 		return err;
 	err = restore_run(in, &res, d);
 	setview_close(in->view);
+	*ret_res = res;
 	/* Damage is told with what could be restored, not instead of it. */
 	if (err == 0 || (err == -EBADMSG && res.n_damaged) || (err == -EPERM && res.n_refused)) {
 		*ret = restore_figures(&res, cat->sets[set].id);
-		err = 0;
+		err = *ret ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", cat->sets[set].id);
 	}
 	return err;
+}
+
+/* Recorded before it begins and when it has ended. Neither paths nor the message's object: names of files do not go into
+ * the trail in the clear. */
+static int restore_recorded(struct server *s, const struct peer *p, struct repo *r, const struct set_catalog *cat,
+			    size_t set, struct restore_request *in, json_t **ret, struct diag *d)
+{
+	const char *how = in->in_place ? "in place" : "beside", *id = cat->sets[set].id;
+	struct restore_result res = {0};
+	char detail[64] = "";
+
+	int err = serve_trail(s, p, "restore", id, how, "begun", NULL, true);
+	if (err)
+		return diag_fail(d, DIAG_TRAIL, err, "%s", s->store);
+	err = restore_from(s, r, cat, set, in, &res, ret, d);
+	if (res.n_damaged)
+		snprintf(detail, sizeof(detail), "%llu damaged", (unsigned long long)res.n_damaged);
+	int trail = serve_trail(s, p, "restore", id, how, err ? "failed" : res.n_damaged ? "integrity" : "ok",
+				err ? diag_name(d->id) : detail, true);
+	if (err || trail == 0)
+		return err;
+	json_decref(*ret);
+	*ret = NULL;
+	return diag_fail(d, DIAG_TRAIL, trail, "%s", s->store);
 }
 
 int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
 		     struct diag *d)
 {
 	const char *set = NULL, *to = NULL, *repository = NULL;
-	CLEANUP_FREE const char **paths = NULL;
+	CLEANUP_WITH(target_free) struct target t = {0};
 	struct job job = {.s = s, .fd = fd};
 	struct set_catalog cat = {0};
 	json_int_t at = 0;
 	json_t *list = NULL;
-	int in_place = 0;
-	size_t n_paths = 0, i;
+	int in_place = 0, all = 0;
+	size_t i;
 	CLEANUP_REPO struct repo *r = NULL;
 
-	json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?o}", "set", &set, "at", &at, "to", &to,
-		    "repository", &repository, "in_place", &in_place, "paths", &list);
-	if (in_place && !p->trusted && !(p->roles & CHARTER_OWNER))
+	if (json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?b, s?o}", "set", &set, "at", &at, "to", &to,
+			"repository", &repository, "in_place", &in_place, "all", &all, "paths", &list) != 0)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "restore");
+	bool owner = p->trusted || (p->roles & CHARTER_OWNER);
+	if (in_place && !owner)
 		return diag_fail(d, DIAG_DENIED, -EPERM, "restoring in place overwrites: the owner's right");
 	if (in_place)
 		to = s->mountpoint;
-	int err = to ? string_list(list, &paths, &n_paths) : -EINVAL;
-	if (err)
-		return diag_fail(d, DIAG_USAGE, err, "restore");
-	err = check_target(s, to, d);
+	int err = to ? take_paths(&t, list, all != 0) : -EINVAL;
+	if (err || (!owner && mixes_root(&t)))
+		return diag_fail(d, DIAG_USAGE, err ? err : -EINVAL, "restore");
+	err = check_target(s, to, &t.mount, d);
 	if (err == 0)
 		err = serve_repo(s, repository, &r, d);
 	if (err == 0)
@@ -262,13 +321,11 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 	if (err)
 		return err;
 	err = set_catalog_find(&cat, set, at, &i, d);
-	struct restore_request in = {.paths = paths, .n_paths = n_paths, .to = to, .in_place = in_place != 0,
+	struct restore_request in = {.paths = (const char *const *)t.paths, .n_paths = t.n, .to = to,
+				     .in_place = in_place != 0, .within = &t.mount, .quarantine = !owner,
 				     .restored = on_restored, .progress = on_restore_progress, .arg = &job};
 	if (err == 0)
-		err = restore_from(s, r, &cat, i, &in, ret, d);
-	/* Neither paths nor the message's object: names of files do not go into the trail in the clear. */
-	serve_trail(s, p, "restore", err == 0 ? cat.sets[i].id : "-", in_place ? "in place" : "beside",
-		    err ? "failed" : "ok", err ? diag_name(d->id) : "", false);
+		err = restore_recorded(s, p, r, &cat, i, &in, ret, d);
 	set_catalog_free(&cat);
 	return err;
 }

@@ -14,13 +14,24 @@
 #include "tools/control.h"
 #include "tools/serve.h"
 
+/* Whoever the charter does not know is refused whatever he asks: he gets few places, none of which others need. */
 #define CONNECTIONS_MAX 16
+#define STRANGERS_MAX 4
+#define STRANGER_LINE_MAX 4096
 #define REQUEST_SECONDS 10
+#define STRANGER_SECONDS 2
+#define AGAIN_US 100000
 
 struct connection {
 	struct server *s;
 	int fd;
+	struct peer peer;
 };
+
+static bool is_stranger(const struct peer *p)
+{
+	return !p->trusted && !p->roles;
+}
 
 static int who(struct server *s, int fd, struct peer *ret)
 {
@@ -43,21 +54,24 @@ static json_t *error_answer(const struct diag *d, int err)
 {
 	enum diag_id id = d->id == DIAG_NONE ? DIAG_SYSTEM : d->id;
 
-	return json_pack("{s:{s:s, s:i, s:s}}", "error", "name", diag_name(id), "errno",
-			 d->err ? -d->err : -err, "object", d->object);
+	return json_pack("{s:{s:s, s:i, s:o}}", "error", "name", diag_name(id), "errno",
+			 d->err ? -d->err : -err, "object", control_text(d->object));
+}
+
+static unsigned patience_with(const struct peer *p)
+{
+	return is_stranger(p) ? STRANGER_SECONDS : REQUEST_SECONDS;
 }
 
 static void answer(struct connection *c)
 {
-	struct diag d = {0};
-	struct peer p;
+	const size_t max = is_stranger(&c->peer) ? STRANGER_LINE_MAX : CONTROL_LINE_MAX;
 	json_t *req = NULL, *ok = NULL, *out;
-	int err = who(c->s, c->fd, &p);
+	struct diag d = {0};
 
+	int err = control_read_within(c->fd, max, patience_with(&c->peer), &req);
 	if (err == 0)
-		err = control_read(c->fd, &req);
-	if (err == 0)
-		err = serve_op(c->s, &p, req, c->fd, &ok, &d);
+		err = serve_op(c->s, &c->peer, req, c->fd, &ok, &d);
 	if (err == 0)
 		out = json_pack("{s:o}", "ok", ok ? ok : json_object());
 	else
@@ -68,59 +82,62 @@ static void answer(struct connection *c)
 	json_decref(req);
 }
 
-static void *connection(void *arg)
-{
-	struct connection *c = arg;
-	struct server *s = c->s;
-
-	answer(c);
-	close(c->fd);
-	free(c);
-	pthread_mutex_lock(&s->lock);
-	s->n_connections--;
-	pthread_cond_broadcast(&s->idle);
-	pthread_mutex_unlock(&s->lock);
-	return NULL;
-}
-
 /* Takes a place among the connections; false when there is none. */
-static bool take_place(struct server *s)
+static bool take_place(struct server *s, bool stranger)
 {
 	pthread_mutex_lock(&s->lock);
-	bool ok = !s->stopping && s->n_connections < CONNECTIONS_MAX;
-	if (ok)
-		s->n_connections++;
+	unsigned *n = stranger ? &s->n_strangers : &s->n_connections;
+	bool ok = !s->stopping && *n < (stranger ? STRANGERS_MAX : CONNECTIONS_MAX);
+	*n += ok;
 	pthread_mutex_unlock(&s->lock);
 	return ok;
 }
 
-static void give_place(struct server *s)
+static void give_place(struct server *s, bool stranger)
 {
 	pthread_mutex_lock(&s->lock);
-	s->n_connections--;
+	(*(stranger ? &s->n_strangers : &s->n_connections))--;
 	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void *connection(void *arg)
+{
+	struct connection *c = arg;
+	struct server *s = c->s;
+	bool stranger = is_stranger(&c->peer);
+
+	answer(c);
+	close(c->fd);
+	free(c);
+	give_place(s, stranger);
+	return NULL;
+}
+
 static void start_connection(struct server *s, int fd)
 {
-	/* A peer that connects and says nothing must not hold a place for long. */
-	struct timeval patience = {.tv_sec = REQUEST_SECONDS};
 	struct connection *c = malloc(sizeof(*c));
 	pthread_attr_t attr;
+	struct peer p;
 	pthread_t t;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (!c || !take_place(s)) {
+	if (!c || who(s, fd, &p) != 0 || !take_place(s, is_stranger(&p))) {
 		free(c);
 		close(fd);
 		return;
 	}
-	*c = (struct connection){.s = s, .fd = fd};
+	/*
+	 * A peer that connects and says nothing must not hold a place for long, nor one that does not read hold up what it
+	 * asked for, and with it the end of this process.
+	 */
+	const struct timeval patience = {.tv_sec = patience_with(&p)};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	*c = (struct connection){.s = s, .fd = fd, .peer = p};
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	if (pthread_create(&t, &attr, connection, c) != 0) {
-		give_place(s);
+		give_place(s, is_stranger(&p));
 		close(fd);
 		free(c);
 	}
@@ -136,8 +153,10 @@ static void *accepting(void *arg)
 
 		if (fd >= 0)
 			start_connection(s, fd);
-		else if (errno != EINTR && errno != ECONNABORTED)
+		else if (errno == EINVAL || errno == EBADF)
 			return NULL; /* shut down */
+		else if (errno != EINTR && errno != ECONNABORTED)
+			usleep(AGAIN_US); /* no descriptor or memory left: not for ever */
 	}
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "core/cleanup.h"
 #include "shred/certificate.h"
@@ -62,8 +63,11 @@ static int resolve_all(struct server *s, const json_t *paths, uint64_t **ret, si
 	if (n == 0)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "no path given");
 	for (size_t i = 0; i < n; i++) {
-		const char *path = json_string_value(json_array_get(paths, i));
-		int err = path ? resolve(s, path, &ids[i], d) : -EINVAL;
+		CLEANUP_FREE char *path = NULL;
+		int err = control_name_get(json_array_get(paths, i), &path);
+		if (err)
+			return diag_fail(d, DIAG_USAGE, err, "path %zu", i + 1);
+		err = resolve(s, path, &ids[i], d);
 		if (err)
 			return err;
 	}
@@ -150,9 +154,23 @@ static void flags_text(unsigned flags, char out[128])
 			snprintf(out + strlen(out), 128 - strlen(out), "%s%s", *out ? " " : "", names[i].text);
 }
 
-static json_t *listing(struct server *s, const struct inventory *inv)
+/* Whoever only operates the platform may ask for an order, but learns no names by that. */
+static bool may_see_names(const struct peer *p)
 {
-	json_t *a = json_array(), *names = name_everything(s);
+	return p->trusted || (p->roles & ~(unsigned)CHARTER_OPERATOR);
+}
+
+static const char *without_name(const struct inventory_item *it, bool named)
+{
+	if (!named)
+		return "(name not shown)";
+	return it->flags & INVENTORY_PRESENT ? "(not listed)" : "(earlier version or deleted)";
+}
+
+static json_t *listing(struct server *s, const struct peer *p, const struct inventory *inv)
+{
+	bool named = may_see_names(p);
+	json_t *a = json_array(), *names = named ? name_everything(s) : json_object();
 
 	for (size_t i = 0; i < inv->n_items && i < LISTING_MAX; i++) {
 		const struct inventory_item *it = &inv->items[i];
@@ -163,13 +181,13 @@ static json_t *listing(struct server *s, const struct inventory *inv)
 		const char *path = json_string_value(json_object_get(names, key));
 		json_array_append_new(a, json_pack("{s:I, s:s, s:I, s:s}", "id", (json_int_t)it->id, "flags", flags,
 						   "bytes", (json_int_t)it->bytes, "path",
-						   path ? path : it->flags & INVENTORY_PRESENT ? "(not listed)" : "(earlier version or deleted)"));
+						   path ? path : without_name(it, named)));
 	}
 	json_decref(names);
 	return a;
 }
 
-static json_t *inventory_figures(struct server *s, const struct inventory *inv)
+static json_t *inventory_figures(struct server *s, const struct peer *p, const struct inventory *inv)
 {
 	CLEANUP_FREE char *text = NULL;
 	char sealed[65];
@@ -180,7 +198,7 @@ static json_t *inventory_figures(struct server *s, const struct inventory *inv)
 	bytes_hex(sealed, inv->sealed, 32);
 	return json_pack("{s:s#, s:s, s:I, s:I, s:I, s:o}", "inventory", text, len, "sealed", sealed, "bytes",
 			 (json_int_t)inv->n_bytes, "n_destroy", (json_int_t)inv->n_destroy, "n_kept",
-			 (json_int_t)inv->n_kept, "listing", listing(s, inv));
+			 (json_int_t)inv->n_kept, "listing", listing(s, p, inv));
 }
 
 int serve_op_inventory(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
@@ -190,7 +208,7 @@ int serve_op_inventory(struct server *s, const struct peer *p, const json_t *req
 	CLEANUP_REPOS struct repo *repos[CONF_REPOSITORIES_MAX] = {0};
 	struct inventory_request in = {.volume = s->volume, .repos = repos};
 	struct inventory inv = {0};
-	(void)p, (void)fd;
+	(void)fd;
 
 	in.destroy_moved = json_is_true(json_object_get(req, "destroy_moved"));
 	in.destroy_linked = json_is_true(json_object_get(req, "destroy_linked"));
@@ -206,7 +224,7 @@ int serve_op_inventory(struct server *s, const struct peer *p, const json_t *req
 		err = inventory_build(&in, &inv, d);
 	if (err)
 		return err;
-	*ret = inventory_figures(s, &inv);
+	*ret = inventory_figures(s, p, &inv);
 	inventory_free(&inv);
 	return *ret ? 0 : -ENOMEM;
 }
@@ -236,7 +254,7 @@ int serve_op_describe(struct server *s, const struct peer *p, const json_t *req,
 	uint64_t bytes;
 	CLEANUP_FREE uint64_t *ids = NULL;
 	size_t n;
-	(void)p, (void)fd;
+	(void)fd;
 
 	int err = load(s, req, &o, &inv, d);
 	if (err)
@@ -245,7 +263,7 @@ int serve_op_describe(struct server *s, const struct peer *p, const json_t *req,
 	if (err == 0)
 		err = volume_sealed_digest(s->volume, ids, n, sealed, &bytes);
 	if (err == 0) {
-		*ret = inventory_figures(s, &inv);
+		*ret = inventory_figures(s, p, &inv);
 		err = *ret ? 0 : -ENOMEM;
 	}
 	if (err == 0)
@@ -390,6 +408,20 @@ static int execute(struct server *s, const struct peer *p, const char *number, i
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* After what is being said at this moment is stored; from here on, nothing is said about this order any more. */
+static bool begin(struct server *s, const char *number)
+{
+	pthread_mutex_lock(&s->orders);
+	bool ok = serve_claim(s, &s->busy_destroy);
+	if (ok) {
+		pthread_mutex_lock(&s->lock);
+		snprintf(s->executing, sizeof(s->executing), "%s", number);
+		pthread_mutex_unlock(&s->lock);
+	}
+	pthread_mutex_unlock(&s->orders);
+	return ok;
+}
+
 int serve_op_execute(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
 		     struct diag *d)
 {
@@ -397,11 +429,26 @@ int serve_op_execute(struct server *s, const struct peer *p, const json_t *req, 
 
 	if (!number)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "no order given");
-	if (!serve_claim(s, &s->busy_destroy))
+	if (!begin(s, number))
 		return diag_fail(d, DIAG_EXISTS, -EBUSY, "an execution on %s is running", s->mountpoint);
 	int err = execute(s, p, number, fd, ret, d);
-	serve_unclaim(s, &s->busy_destroy);
+	pthread_mutex_lock(&s->lock);
+	s->executing[0] = 0;
+	s->busy_destroy = false;
+	pthread_mutex_unlock(&s->lock);
 	return err;
+}
+
+/* Before that everything opens, and that is as it should be. */
+static int check_executed(struct server *s, const struct order *o, struct diag *d)
+{
+	enum order_state state;
+	unsigned missing = 0;
+	int err = order_judge(s->store_fd, s->charter, o, time(NULL), &state, &missing, d);
+
+	if (err || state == ORDER_EXECUTING || state == ORDER_ESCROW_PENDING || state == ORDER_DONE)
+		return err;
+	return diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s is %s", o->number, order_state_name(state));
 }
 
 int serve_op_verify(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
@@ -417,15 +464,18 @@ int serve_op_verify(struct server *s, const struct peer *p, const json_t *req, i
 
 	int err = load(s, req, &o, &inv, d);
 	if (err == 0)
+		err = check_executed(s, &o, d);
+	if (err == 0)
 		err = context(s, p, &j, repos, urls, &ctx, d);
 	if (err == 0)
 		err = shred_verify(&ctx, &o, &inv, &v, d);
 	inventory_free(&inv);
 	if (err)
 		return err;
-	*ret = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "order", o.number, "ids", (json_int_t)v.n_ids,
+	*ret = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "order", o.number, "ids", (json_int_t)v.n_ids,
 			 "live_open", (json_int_t)v.n_live_open, "set_open", (json_int_t)v.n_set_open,
 			 "set_records", (json_int_t)v.n_set_records, "raw_samples",
-			 (json_int_t)v.n_raw_samples, "raw_open", (json_int_t)v.n_raw_open);
+			 (json_int_t)v.n_raw_samples, "raw_open", (json_int_t)v.n_raw_open, "sets",
+			 (json_int_t)v.n_sets, "sets_unread", (json_int_t)v.n_sets_unread);
 	return *ret ? 0 : -ENOMEM;
 }

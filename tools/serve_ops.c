@@ -1,6 +1,6 @@
 /*
  * Control operations: the table of who may ask for what, and the operations on the volume and the trail themselves.
- * Backup and restore are in serve_backup.c, destruction in serve_destroy.c.
+ * Backup and restore are in serve_backup.c, destruction in serve_destroy.c, escrows in serve_custody.c.
  */
 #include "tools/serve_ops.h"
 
@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/mount.h>
 
+#include "backup/proof.h"
 #include "backup/set.h"
 #include "core/bytes.h"
 #include "core/cleanup.h"
-#include "core/order.h"
 #include "tools/control.h"
 
 /* --- status --- */
@@ -28,6 +28,18 @@ static json_t *volume_figures(struct server *s)
 			 (json_int_t)st.n_inodes, "transaction", (json_int_t)st.txn, "next_id",
 			 (json_int_t)st.next_id, "snapshots", (json_int_t)st.n_snapshots, "read_only",
 			 st.read_only, "why_read_only", st.why_read_only);
+}
+
+static void put_proof(struct server *s, struct repo *r, enum proof_kind kind, const char *key, json_t *into)
+{
+	struct proof p;
+
+	if (proof_last(r, kind, false, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, &p) != 0)
+		return;
+	json_object_set_new(into, key, json_pack("{s:I, s:s, s:I, s:I, s:I, s:s}", "time", (json_int_t)p.time, "set",
+						 p.set, "checked", (json_int_t)p.n_checked, "destroyed",
+						 (json_int_t)p.n_destroyed, "bad", (json_int_t)p.n_bad, "first_bad",
+						 p.first_bad));
 }
 
 static json_t *repository_figures(struct server *s, const struct conf_repository *c)
@@ -48,6 +60,8 @@ static json_t *repository_figures(struct server *s, const struct conf_repository
 			json_object_set_new(j, "last", json_string(m->id));
 			json_object_set_new(j, "last_time", json_integer(m->time));
 		}
+		put_proof(s, r, PROOF_DRILL, "drill", j);
+		put_proof(s, r, PROOF_VERIFY, "verify", j);
 		set_catalog_free(&cat);
 	} else {
 		json_object_set_new(j, "error", json_string(diag_cause(d.id)));
@@ -65,34 +79,6 @@ static json_t *escrow_figures(struct server *s)
 		json_array_append_new(a, json_pack("{s:s, s:b, s:I, s:s}", "place", e[i].dir, "confirmed",
 						   e[i].confirmed, "generation",
 						   (json_int_t)e[i].generation, "why", e[i].why));
-	return a;
-}
-
-static json_t *order_figures(struct server *s)
-{
-	CLEANUP_FREE char(*numbers)[ORDER_NUMBER_MAX + 1] = NULL;
-	json_t *a = json_array();
-	size_t n = 0;
-
-	if (order_list(s->store_fd, &numbers, &n) != 0)
-		return a;
-	for (size_t i = 0; i < n; i++) {
-		enum order_state state = ORDER_REQUESTED;
-		struct diag d = {0};
-		struct order o;
-		unsigned missing = 0;
-		char roles[64];
-
-		if (order_load(s->store_fd, numbers[i], &o, NULL, NULL, &d) != 0 ||
-		    order_judge(s->store_fd, s->charter, &o, time(NULL), &state, &missing, &d) != 0) {
-			json_array_append_new(a, json_pack("{s:s, s:s}", "order", numbers[i], "state", "damaged"));
-			continue;
-		}
-		charter_roles_text(missing, roles);
-		json_array_append_new(a, json_pack("{s:s, s:s, s:s, s:s}", "order", numbers[i], "state",
-						   order_state_name(state), "missing", roles, "description",
-						   o.description));
-	}
 	return a;
 }
 
@@ -119,7 +105,7 @@ static int op_status(struct server *s, const struct peer *p, const json_t *req, 
 			 suite_name(keyring_suite(s->kr)), "generation",
 			 (json_int_t)keyring_generation(s->kr), "trail_entries", (json_int_t)head.size,
 			 "space", volume_figures(s), "repositories", repos, "escrows", escrow_figures(s),
-			 "orders", order_figures(s), "alarms", alarms, "anchor", "place", h->anchor, "medium",
+			 "orders", serve_orders_figures(s), "alarms", alarms, "anchor", "place", h->anchor, "medium",
 			 medium);
 	return *ret ? 0 : -ENOMEM;
 }
@@ -147,7 +133,7 @@ static void on_finding(void *arg, const char *text)
 	json_t *findings = arg;
 
 	if (json_array_size(findings) < 1000)
-		json_array_append_new(findings, json_string(text));
+		json_array_append_new(findings, control_text(text));
 }
 
 static int op_check(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
@@ -176,24 +162,16 @@ static int op_unmount(struct server *s, const struct peer *p, const json_t *req,
 {
 	(void)req, (void)fd, (void)ret;
 	serve_trail(s, p, "unmount.request", s->mountpoint, NULL, "ok", NULL, false);
+	/*
+	 * What cannot be brought to disk is told while somebody listens; afterwards nothing is left to commit. Pages that the
+	 * engine refuses (a full disk) are the writers' errors, told to them at close and fsync: only the engine's own counts here.
+	 */
+	front_flush(s->front);
+	int err = volume_sync(s->volume);
 	/* Refuses while files are open, as umount(8) does; the loop ends by itself once the kernel lets go. */
 	if (umount2(s->mountpoint, UMOUNT_NOFOLLOW) != 0)
 		return diag_fail_errno(d, -errno, "%s", s->mountpoint);
-	return 0;
-}
-
-static int op_escrow_sync(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
-			  struct diag *d)
-{
-	size_t pending = 0;
-	(void)req, (void)fd;
-
-	int err = keyring_escrow_sync(s->kr, &pending);
-	serve_trail(s, p, "escrow.sync", s->store, NULL, err || pending ? "failed" : "ok", NULL, false);
-	if (err)
-		return diag_fail(d, DIAG_ESCROW, err, "%s", s->store);
-	*ret = json_pack("{s:I}", "pending", (json_int_t)pending);
-	return 0;
+	return err ? diag_fail_errno(d, err, "%s is unmounted, but its last changes are not on disk", s->mountpoint) : 0;
 }
 
 /* --- trail --- */
@@ -230,17 +208,19 @@ struct reading {
 	size_t max;
 };
 
+/* No record is left out for a byte in it that JSON does not take. */
 static int on_entry(uint64_t index, const struct trail_event *ev, void *arg)
 {
 	struct reading *r = arg;
 
-	json_array_append_new(r->entries,
-			      json_pack("{s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "index",
-					(json_int_t)index, "time_ns", (json_int_t)ev->time_ns, "uid",
-					(json_int_t)ev->uid, "pid", (json_int_t)ev->pid, "member", ev->member,
-					"operation", ev->operation, "object", ev->object, "purpose", ev->purpose,
-					"result", ev->result, "detail", ev->detail, "name_gone",
-					ev->name_gone));
+	json_t *e = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "index", (json_int_t)index,
+			      "time_ns", (json_int_t)ev->time_ns, "uid", (json_int_t)ev->uid, "pid", (json_int_t)ev->pid,
+			      "member", control_text(ev->member), "operation", control_text(ev->operation), "object",
+			      control_text(ev->object), "purpose", control_text(ev->purpose), "result",
+			      control_text(ev->result), "detail", control_text(ev->detail), "name_gone", ev->name_gone);
+
+	if (json_array_append_new(r->entries, e) != 0)
+		return -ENOMEM;
 	return json_array_size(r->entries) >= r->max;
 }
 
@@ -275,13 +255,21 @@ static const struct {
 	{"sync", ~0u, op_sync},
 	{"check", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, op_check},
 	{"unmount", CHARTER_OPERATOR | CHARTER_OWNER, op_unmount},
-	{"escrow.sync", CHARTER_OWNER | CHARTER_SECURITY | CHARTER_OPERATOR, op_escrow_sync},
+	{"escrow.sync", CHARTER_OWNER | CHARTER_SECURITY | CHARTER_OPERATOR, serve_op_escrow_sync},
+	/* It has the process write where the peer says. */
+	{"escrow.add", 0, serve_op_escrow_add},
 	{"backup.run", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_run},
+	{"backup.drill", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_drill},
 	{"restore", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_restore},
 	{"destroy.inventory", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_inventory},
-	{"destroy.describe", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_describe},
+	/* Any member may be asked to approve. */
+	{"destroy.describe", ~0u, serve_op_describe},
 	{"destroy.execute", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_execute},
 	{"destroy.verify", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, serve_op_verify},
+	{"order.submit", ~0u, serve_op_order_submit},
+	{"statement.submit", ~0u, serve_op_statement_submit},
+	{"order.read", ~0u, serve_op_order_read},
+	{"orders.list", ~0u, serve_op_orders_list},
 	{"trail.append", 0, op_trail_append},
 	{"trail.checkpoint", CHARTER_AUDITOR | CHARTER_OWNER | CHARTER_SECURITY, op_trail_checkpoint},
 	{"trail.read", CHARTER_AUDITOR | CHARTER_OWNER | CHARTER_SECURITY, op_trail_read},

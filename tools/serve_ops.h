@@ -15,11 +15,24 @@
 /* serve_backup.c */
 SERVE_OP(serve_op_backup_run);
 SERVE_OP(serve_op_restore);
+/* serve_backup_drill.c */
+SERVE_OP(serve_op_backup_drill);
+/* serve_custody.c */
+SERVE_OP(serve_op_escrow_sync);
+SERVE_OP(serve_op_escrow_add);
 /* serve_destroy.c */
 SERVE_OP(serve_op_inventory);
 SERVE_OP(serve_op_describe);
 SERVE_OP(serve_op_execute);
 SERVE_OP(serve_op_verify);
+
+/* serve_orders.c */
+SERVE_OP(serve_op_order_submit);
+SERVE_OP(serve_op_statement_submit);
+SERVE_OP(serve_op_order_read);
+SERVE_OP(serve_op_orders_list);
+/* Every order with its state, as a new array. */
+json_t *serve_orders_figures(struct server *s);
 
 /* One at a time: true when flag (busy_backup ..) was free and is now the caller's. */
 bool serve_claim(struct server *s, bool *flag);

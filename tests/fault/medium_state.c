@@ -236,7 +236,7 @@ struct medium_state *medium_cut(size_t n_ops, enum medium_keep keep, unsigned un
 		const struct medium_base *b = &medium.base[i];
 
 		add_entry(s, b->path, b->folder, b->file);
-		if (b->folder)
+		if (b->folder || !b->len)
 			continue;
 		reach(&s->files[b->file], b->len);
 		memcpy(s->files[b->file].p, b->data, b->len);
@@ -337,10 +337,13 @@ static void put_file(const char *path, const struct content *c)
 	char abs[2 * PATH_MAX];
 
 	snprintf(abs, sizeof(abs), "%s/%s", medium.folder, path);
-	int fd = open(abs, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* Not O_TRUNC: some filesystems flush a file at once that was emptied and written. */
+	int fd = open(abs, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return; /* its folder is not there */
 	if (c->len && write(fd, c->p, c->len) != (ssize_t)c->len)
+		abort();
+	if (ftruncate(fd, (off_t)c->len))
 		abort();
 	close(fd);
 }

@@ -1,4 +1,5 @@
-/* Announcements for fuzz_notes.c and the reject tests: their parser is static, and its file has names of its own. */
+/* Announcements for fuzz_notes.c and the reject tests: their parser is static, and its file has
+ * names of its own. */
 #ifndef COFFER_TESTS_FUZZ_ANNOUNCEMENT_H
 #define COFFER_TESTS_FUZZ_ANNOUNCEMENT_H
 

@@ -12,7 +12,8 @@ static void check_bounds(const struct conf *c)
 	for (int t = 0; t < CONF_N_TIERS; t++) {
 		const struct conf_tier *tier = &c->tiers[t];
 
-		FUZZ_CHECK(!tier->set || (tier->at.hour < 24 && tier->at.minute < 60 && tier->weekday < 7 && tier->keep >= 1));
+		FUZZ_CHECK(!tier->set || (tier->at.hour < 24 && tier->at.minute < 60 &&
+					  tier->weekday < 7 && tier->keep >= 1));
 	}
 }
 

@@ -1,4 +1,5 @@
-/* Lines of the control protocol, as they come over a socket, and what a client makes of an answer. */
+/* Lines of the control protocol, as they come over a socket, and what a client makes of an answer.
+ */
 #include "tools/control.c"
 
 #include "tests/fuzz/fuzz.h"

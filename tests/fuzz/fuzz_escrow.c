@@ -1,4 +1,5 @@
-/* One escrow slot. Input: a slot without its signature, which is added under the key that the slot names. */
+/* One escrow slot. Input: a slot without its signature, which is added under the key that the slot
+ * names. */
 #include "core/escrow_internal.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/reject/known.h"

@@ -1,4 +1,5 @@
-/* The store's header. What is well-formed but unsigned is signed, and must then be taken and be written the same. */
+/* The store's header. What is well-formed but unsigned is signed, and must then be taken and be
+ * written the same. */
 #include "core/header.c"
 
 #include "tests/fuzz/fuzz.h"

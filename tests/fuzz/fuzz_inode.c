@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(r == -EUCLEAN && rec.n_slots == 77 && !rec.inline_data);
 		return 0;
 	}
-	FUZZ_CHECK(rec.inline_len == 0 || (rec.inline_data >= data && rec.inline_data + rec.inline_len <= data + size));
+	FUZZ_CHECK(rec.inline_len == 0 ||
+		   (rec.inline_data >= data && rec.inline_data + rec.inline_len <= data + size));
 	inode_encode(&rec, &w);
 	FUZZ_CHECK(w.err == 0 && w.len == size && memcmp(w.buf, data, size) == 0);
 	bytes_w_free(&w);

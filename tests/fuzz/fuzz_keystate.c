@@ -1,4 +1,5 @@
-/* The key state, as it lies in its box: registry, recipients, destroyed ranges and both key trees. */
+/* The key state, as it lies in its box: registry, recipients, destroyed ranges and both key trees.
+ */
 #include "core/keyring_internal.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,17 +1,17 @@
 /*
- * Every type of note: card, identity file, charter, order, statement, journal, manifest, announcement, certificate.
- * Input: a body, which is signed here by the volume and by a member, so that only its content can be wrong.
+ * Every type of note: card, identity file, charter, order, statement, journal, manifest,
+ * announcement, certificate, drill, verification. Input: a body, which is signed here by the volume
+ * and by a member, so that only its content can be wrong.
  */
 #include "core/order_journal.c"
 
+#include "backup/proof.h"
 #include "backup/set.h"
 #include "core/charter.h"
 #include "shred/certificate.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_announcement.h"
 #include "tests/reject/known.h"
-
-static uint8_t volume_pk[IDENTITY_KEY_LEN];
 
 static void card(const char *note)
 {
@@ -86,20 +86,42 @@ static void manifest(const char *note)
 {
 	struct set_manifest m;
 	CLEANUP_FREE char *again = NULL;
-	int r = set_manifest_parse(note, known_volume_id, volume_pk, &m);
+	int r = set_manifest_parse(note, known_volume_id, known_pk(), &m);
 
 	FUZZ_CHECK(r == 0 || fuzz_refusal(r));
 	FUZZ_CHECK(r < 0 || set_manifest_build(&m, known_seed, &again) == 0);
 }
 
+static void proof(const char *note, enum proof_kind kind)
+{
+	struct proof p;
+	CLEANUP_FREE char *again = NULL;
+	int r = proof_parse(note, kind, known_volume_id, known_pk(), &p);
+
+	FUZZ_CHECK(r == 0 || fuzz_refusal(r));
+	FUZZ_CHECK(r < 0 || (proof_build(&p, known_volume_id, known_seed, &again) == 0 &&
+			     proof_parse(again, kind, known_volume_id, known_pk(), &p) == 0));
+}
+
+static void drill(const char *note)
+{
+	proof(note, PROOF_DRILL);
+}
+
+static void verification(const char *note)
+{
+	proof(note, PROOF_VERIFY);
+}
+
 static void certificate(const char *note)
 {
 	CLEANUP_FREE char *text = NULL, *html = NULL;
-	int r = certificate_check(note, known_volume_id, volume_pk, NULL, NULL);
+	int r = certificate_check(note, known_volume_id, known_pk(), NULL, NULL);
 
 	FUZZ_CHECK(r == 0 || fuzz_refusal(r));
 	if (r == 0)
-		FUZZ_CHECK(certificate_text(note, &text, NULL) == 0 && certificate_html(note, &html, NULL) == 0);
+		FUZZ_CHECK(certificate_text(note, &text, NULL) == 0 &&
+			   certificate_html(note, &html, NULL) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -107,15 +129,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct {
 		const char *begins;
 		void (*parse)(const char *note);
-	} types[] = {{"coffer-card/", card},	       {"coffer-charter/", charter},
-		     {"coffer-order/", order},	       {"coffer-statement/", statement},
-		     {"coffer-journal/", journal},     {"coffer-manifest/", manifest},
-		     {"coffer-certificate/", certificate}, {"coffer-announcement/", fuzz_announcement}};
+	} types[] = {{"coffer-card/", card},
+		     {"coffer-charter/", charter},
+		     {"coffer-order/", order},
+		     {"coffer-statement/", statement},
+		     {"coffer-journal/", journal},
+		     {"coffer-manifest/", manifest},
+		     {"coffer-certificate/", certificate},
+		     {"coffer-drill/", drill},
+		     {"coffer-verify/", verification},
+		     {"coffer-announcement/", fuzz_announcement}};
 	CLEANUP_FREE char *body = fuzz_text(data, size);
 
 	if (!body || size < 2)
 		return 0;
-	identity_sign_pk_from_seed(known_seed, volume_pk);
 	if (strncmp(body, "coffer-identity/", 16) == 0)
 		identity(body);
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {

@@ -1,4 +1,5 @@
-/* Set records as stored: the frame that is plain, and what the box of one holds (compression and padding). */
+/* Set records as stored: the frame that is plain, and what the box of one holds (compression and
+ * padding). */
 #include "backup/set_record.c"
 
 #include "tests/fuzz/fuzz.h"

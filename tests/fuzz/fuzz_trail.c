@@ -1,4 +1,5 @@
-/* The trail's plain bytes. The first byte of the input says which: tail, bundle of entries, checkpoint (body). */
+/* The trail's plain bytes. The first byte of the input says which: tail, bundle of entries,
+ * checkpoint (body). */
 #include "core/trail_internal.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/reject/known.h"
@@ -20,7 +21,8 @@ static void tail(const uint8_t *p, size_t len)
 	for (size_t at = t.start; at < t.end; n++) {
 		size_t step = trail_frame_get(p + at, len - at, &f);
 
-		FUZZ_CHECK(step && f.index == CHECKPOINT_SIZE + n && f.entry + f.len == p + at + step);
+		FUZZ_CHECK(step && f.index == CHECKPOINT_SIZE + n &&
+			   f.entry + f.len == p + at + step);
 		at += step;
 	}
 	FUZZ_CHECK(n == t.n);
@@ -43,13 +45,11 @@ static void checkpoint(const uint8_t *p, size_t len)
 {
 	CLEANUP_FREE char *body = fuzz_text(p, len), *note = NULL, *again = NULL;
 	struct trail_head h = {.size = 77};
-	uint8_t pk[IDENTITY_KEY_LEN];
 
 	if (!body)
 		return;
-	identity_sign_pk_from_seed(known_seed, pk);
 	note = known_sign(body, len);
-	int r = trail_checkpoint_parse(note, known_volume_id, pk, &h);
+	int r = trail_checkpoint_parse(note, known_volume_id, known_pk(), &h);
 	FUZZ_CHECK(r == 0 || (fuzz_refusal(r) && h.size == 77));
 	if (r == 0)
 		FUZZ_CHECK(trail_checkpoint_make(&h, known_volume_id, known_seed, &again) == 0 &&

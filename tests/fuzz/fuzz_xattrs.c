@@ -19,7 +19,7 @@ static void as_acl(const uint8_t *val, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bytes_w w = {0};
-	size_t pos = 0, val_len, found_len;
+	size_t pos = 0, val_len, found_len, list_len;
 	const uint8_t *val;
 	const char *name;
 
@@ -29,9 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(xattr_find(data, size, name, &found_len));
 		as_acl(val, val_len);
 	}
+	if (xattr_record_decode(data, size, &list_len) == 0)
+		FUZZ_CHECK(list_len && list_len <= size && size - list_len < RECORD_PAD);
 	/* One more pair, and the same away again, leave what was well-formed. */
 	xattr_replace(data, size, "user.fuzz", "x", 1, &w);
-	FUZZ_CHECK(w.err == 0 && xattr_find(w.buf, w.len, "user.fuzz", &found_len) && found_len == 1);
+	FUZZ_CHECK(w.err == 0 && xattr_find(w.buf, w.len, "user.fuzz", &found_len) &&
+		   found_len == 1);
 	bytes_w_free(&w);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * Runs a fuzz target over its corpus without libFuzzer: every file as it is, every prefix of it and every byte of it
- * changed in turn. Folders as arguments; none: the target's own corpus. Exits 1 when there was nothing to run.
+ * Runs a fuzz target over its corpus without libFuzzer: every file as it is, every prefix of it and
+ * every byte of it changed in turn. Folders as arguments; none: the target's own corpus. Exits 1
+ * when there was nothing to run.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -72,7 +73,8 @@ int main(int argc, char **argv)
 	char corpus[512];
 	int bad = 0;
 
-	snprintf(corpus, sizeof(corpus), "%s/fuzz/corpus/%s", TESTS_DIR, slash ? slash + 1 : argv[0]);
+	snprintf(corpus, sizeof(corpus), "%s/fuzz/corpus/%s", TESTS_DIR,
+		 slash ? slash + 1 : argv[0]);
 	for (int i = 1; i < argc; i++)
 		bad |= run_folder(argv[i]);
 	if (argc == 1)

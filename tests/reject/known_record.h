@@ -6,7 +6,11 @@
 
 #define KNOWN_RECORD_LEN 160
 
-static const struct set_entry known_record = {
-	.kind = SET_DATA, .flags = SET_OVERLAY, .id = 20, .version = 8, .range = 3, .len = KNOWN_RECORD_LEN};
+static const struct set_entry known_record = {.kind = SET_DATA,
+					      .flags = SET_OVERLAY,
+					      .id = 20,
+					      .version = 8,
+					      .range = 3,
+					      .len = KNOWN_RECORD_LEN};
 
 #endif

@@ -278,9 +278,8 @@ def typed(parser, version="EPROTONOSUPPORT", malformed="EUCLEAN"):
 
 def notes():
     note()
-    for parser in ["card", "identity", "charter", "order", "statement", "manifest", "certificate"]:
+    for parser in ["card", "identity", "charter", "order", "statement", "manifest", "certificate", "announcement"]:
         typed(parser)
-    typed("announcement", version="EUCLEAN")
     typed("journal", malformed="EBADMSG")
     sub("card", "name-with-bar", "EUCLEAN", "name: Ada 1", "name: Ada|1")
     sub("card", "name-other-than-signed", "ok", "name: Ada 1", "name: Eve 1")
@@ -458,30 +457,43 @@ def maps():
 
 
 INODE_TIMES, INODE_TAIL = 34, 82  # four times; parent, slots, mapped, inline
+INODE_EMPTY = INODE_TAIL + 24 + 1  # without content
+
+
+def padded(record):
+    return record + bytes(-len(record) % 128)
 
 
 def inodes():
-    s, blocks, link = seed("inode"), seed("inode", "blocks"), seed("inode", "symlink")
-    put("inode", "version", "EUCLEAN", at(s, 0, b"\x02"))
-    put("inode", "flags-unknown", "EUCLEAN", at(s, 1, b"\x04"))
-    put("inode", "type-unknown", "EUCLEAN", at(s, 2, u32(0o640)))
-    put("inode", "nanoseconds-a-second", "EUCLEAN", at(s, INODE_TIMES + 8, u32(1000000000)))
-    put("inode", "nanoseconds-huge", "EUCLEAN", at(s, INODE_TIMES + 12 + 8, u32(0xffffffff)))
-    put("inode", "size-other-than-inline", "EUCLEAN", at(s, 26, u64(6)))
-    put("inode", "inline-longer-than-2048", "EUCLEAN", at(s, 26, u64(2049))[:-6] + varint(2049) + b"x" * 2049)
-    put("inode", "inline-and-blocks", "EUCLEAN", at(s, 1, b"\x02"))
-    put("inode", "inline-with-slots", "EUCLEAN", at(s, INODE_TAIL + 8, u64(1)))
-    put("inode", "inline-with-mapped", "EUCLEAN", at(s, INODE_TAIL + 16, u64(1)))
-    put("inode", "inline-length-overlong", "EUCLEAN", s[:-6] + b"\x85\0" + s[-5:])
-    put("inode", "inline-length-huge", "EUCLEAN", s[:-6] + b"\xff" * 9 + b"\x01" + s[-5:])
-    put("inode", "size-beyond-16-tib", "EUCLEAN", at(blocks, 26, u64((16 << 40) + 1)))
-    put("inode", "folder-in-blocks", "EUCLEAN", at(blocks, 2, u32(0o40755)))
-    put("inode", "folder-with-content", "EUCLEAN", at(s, 2, u32(0o40755)))
-    put("inode", "fifo-with-content", "EUCLEAN", at(s, 2, u32(0o10644)))
-    put("inode", "symlink-in-blocks", "EUCLEAN", at(link, 1, b"\x02"))
-    put("inode", "symlink-empty", "EUCLEAN", at(link, 26, u64(0))[:-6] + b"\0")
-    put("inode", "symlink-size-other", "EUCLEAN", at(link, 26, u64(4)))
-    put("inode", "symlink-with-nul", "EUCLEAN", at(link, len(link) - 3, b"\0"))
+    s, link = (seed("inode", name)[:INODE_EMPTY + 5] for name in ["seed", "symlink"])
+    blocks = seed("inode", "blocks")[:INODE_EMPTY]
+
+    def spoil(name, record):
+        put("inode", name, "EUCLEAN", padded(record))
+    spoil("version", at(s, 0, b"\x02"))
+    spoil("flags-unknown", at(s, 1, b"\x04"))
+    spoil("type-unknown", at(s, 2, u32(0o640)))
+    spoil("nanoseconds-a-second", at(s, INODE_TIMES + 8, u32(1000000000)))
+    spoil("nanoseconds-huge", at(s, INODE_TIMES + 12 + 8, u32(0xffffffff)))
+    spoil("size-other-than-inline", at(s, 26, u64(6)))
+    spoil("inline-longer-than-2048", at(s, 26, u64(2049))[:-6] + varint(2049) + b"x" * 2049)
+    spoil("inline-and-blocks", at(s, 1, b"\x02"))
+    spoil("inline-with-slots", at(s, INODE_TAIL + 8, u64(1)))
+    spoil("inline-with-mapped", at(s, INODE_TAIL + 16, u64(1)))
+    spoil("inline-length-overlong", s[:-6] + b"\x85\0" + s[-5:])
+    spoil("inline-length-huge", s[:-6] + b"\xff" * 9 + b"\x01" + s[-5:])
+    spoil("size-beyond-16-tib", at(blocks, 26, u64((16 << 40) + 1)))
+    spoil("folder-in-blocks", at(blocks, 2, u32(0o40755)))
+    spoil("folder-with-content", at(s, 2, u32(0o40755)))
+    spoil("fifo-with-content", at(s, 2, u32(0o10644)))
+    spoil("symlink-in-blocks", at(link, 1, b"\x02"))
+    spoil("symlink-empty", at(link, 26, u64(0))[:-6] + b"\0")
+    spoil("symlink-size-other", at(link, 26, u64(4)))
+    spoil("symlink-with-nul", at(link, len(link) - 3, b"\0"))
+    put("inode", "not-padded", "EUCLEAN", s)
+    put("inode", "padding-not-zero", "EUCLEAN", padded(s)[:-1] + b"\x01")
+    put("inode", "padding-not-zero-at-once", "EUCLEAN", at(padded(s), len(s), b"\x01"))
+    put("inode", "padded-twice", "EUCLEAN", padded(s) + bytes(128))
     cut_and_grow("inode", "EUCLEAN")
 
 
@@ -516,6 +528,17 @@ def xattrs():
     put("xattrs", "half", "EUCLEAN", s[:len(s) // 2 + 1])
     put("xattrs", "cut-by-one", "EUCLEAN", s[:-1])
     put("xattrs", "one-byte-more", "EUCLEAN", s + b"\0")
+
+
+def xattr_records():
+    r, s = seed("xattr_record"), seed("xattrs")
+    put("xattr_record", "not-padded", "EUCLEAN", s)
+    put("xattr_record", "padding-not-zero", "EUCLEAN", r[:-1] + b"\x01")
+    put("xattr_record", "padding-not-zero-at-once", "EUCLEAN", at(r, len(s), b"\x01"))
+    put("xattr_record", "padded-twice", "EUCLEAN", r + bytes(128))
+    put("xattr_record", "no-list", "EUCLEAN", bytes(128))
+    put("xattr_record", "pair-cut", "EUCLEAN", padded(s[:-6]))
+    cut_and_grow("xattr_record", "EUCLEAN")
 
 
 def acls():
@@ -738,7 +761,7 @@ CORPUS = {
     "fuzz_map": [("map", b"")],
     "fuzz_inode": [("inode", b"")],
     "fuzz_bucket": [("bucket", b"")],
-    "fuzz_xattrs": [("xattrs", b""), ("acl", b"")],
+    "fuzz_xattrs": [("xattrs", b""), ("xattr_record", b""), ("acl", b"")],
     "fuzz_set_body": [("node", b"\x01"), ("name", b"\x02"), ("data", b"\x03")],
     "fuzz_record": [("frame", b""), ("packed", b"")],
     "fuzz_index": [("index", b"")],
@@ -767,7 +790,7 @@ def main():
         if folder.is_dir():
             shutil.rmtree(folder)
     subprocess.run([f"{sys.argv[1]}/tests/make_seeds", here], check=True)
-    for make in [header, anchor, escrow, keytree, keystate, notes, manifest, inventory, maps, inodes, buckets, xattrs, acls,
+    for make in [header, anchor, escrow, keytree, keystate, notes, manifest, inventory, maps, inodes, buckets, xattrs, xattr_records, acls,
                  sets, trail, conf, control]:
         make()
     make_corpus()

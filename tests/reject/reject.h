@@ -1,10 +1,12 @@
 /*
- * Malformed inputs, one a file: tests/reject/PARSER/NAME.ERROR holds bytes that PARSER must refuse with that errno, and
- * tests/reject/PARSER/NAME.ok bytes that it must take, so that the others are known to be refused for what is wrong
- * with them and not for something else. tests/reject/make.py makes the files.
+ * Malformed inputs, one a file: tests/reject/PARSER/NAME.ERROR holds bytes that PARSER must refuse
+ * with that errno, and tests/reject/PARSER/NAME.ok bytes that it must take, so that the others are
+ * known to be refused for what is wrong with them and not for something else. tests/reject/make.py
+ * makes the files.
  *
- * A parser is told the bytes and says what the product said; it checks for itself that outputs are untouched after a
- * failure. Where an input must be signed or sealed to be looked at, it does that first.
+ * A parser is told the bytes and says what the product said; it checks for itself that outputs are
+ * untouched after a failure. Where an input must be signed or sealed to be looked at, it does that
+ * first.
  */
 #ifndef COFFER_TESTS_REJECT_H
 #define COFFER_TESTS_REJECT_H
@@ -62,7 +64,8 @@ static inline int reject_errno(const char *word)
 	return 1; /* matches nothing */
 }
 
-/* Every length of the malformed input is a buffer of its own, so that a sanitizer sees a read beyond it. */
+/* Every length of the malformed input is a buffer of its own, so that a sanitizer sees a read
+ * beyond it. */
 static inline void reject_one(void **state)
 {
 	const struct reject_case *c = *state;
@@ -84,12 +87,13 @@ static inline void reject_one(void **state)
 		return;
 	assert_int_equal(d.err, r);
 	assert_int_equal(d.id, r == -EPROTONOSUPPORT ? DIAG_VERSION
-			       : r == -EBADMSG	     ? c->parser->unsigned_
+			       : r == -EBADMSG       ? c->parser->unsigned_
 						     : c->parser->malformed);
 }
 
 /* Fills cases with one for each file of the parser; how many. */
-static inline size_t reject_files(const struct reject_parser *parser, struct reject_case *cases, size_t cap)
+static inline size_t reject_files(const struct reject_parser *parser, struct reject_case *cases,
+				  size_t cap)
 {
 	char path[512];
 	const struct dirent *e;
@@ -105,7 +109,8 @@ static inline size_t reject_files(const struct reject_parser *parser, struct rej
 		struct reject_case *c = &cases[n++];
 		*c = (struct reject_case){.parser = parser, .expected = reject_errno(dot + 1)};
 		snprintf(c->file, sizeof(c->file), "%s/%s", parser->name, e->d_name);
-		snprintf(c->title, sizeof(c->title), "%s %s", c->expected ? "refuses" : "takes", c->file);
+		snprintf(c->title, sizeof(c->title), "%s %s", c->expected ? "refuses" : "takes",
+			 c->file);
 	}
 	return n;
 }
@@ -127,9 +132,10 @@ static inline bool reject_balanced(const struct reject_case *cases, size_t n)
 
 #define REJECT_CASES_MAX 512
 
-/* Runs every file of the parsers, and more (tests that build their input). The exit code of main. */
-static inline int reject_run(const char *group, const struct reject_parser *parsers, size_t n_parsers,
-			     const struct CMUnitTest *more, size_t n_more)
+/* Runs every file of the parsers, and more (tests that build their input). The exit code of main.
+ */
+static inline int reject_run(const char *group, const struct reject_parser *parsers,
+			     size_t n_parsers, const struct CMUnitTest *more, size_t n_more)
 {
 	static struct reject_case cases[REJECT_CASES_MAX];
 	static struct CMUnitTest tests[REJECT_CASES_MAX + 32];

@@ -1,4 +1,5 @@
-/* What comes over the control socket, from anybody who may connect, and coffer.conf, which anybody may have edited. */
+/* What comes over the control socket, from anybody who may connect, and coffer.conf, which anybody
+ * may have edited. */
 #include "tools/control.c"
 
 #include "tests/reject/reject.h"
@@ -59,7 +60,8 @@ static void *send_line(void *arg)
 
 	memset(block, ' ', 65536);
 	while (sent < s->len) {
-		ssize_t n = send(s->fd, block, s->len - sent < 65536 ? s->len - sent : 65536, MSG_NOSIGNAL);
+		ssize_t n =
+		    send(s->fd, block, s->len - sent < 65536 ? s->len - sent : 65536, MSG_NOSIGNAL);
 		if (n <= 0)
 			break;
 		sent += (size_t)n;
@@ -119,9 +121,14 @@ static void lines_together(void **state)
 static void answers_with_odd_numbers(void **state)
 {
 	static const char *const answers[] = {
-		"{\"name\": \"wrong-secret\", \"errno\": 0}",	  "{\"name\": \"wrong-secret\", \"errno\": -5}",
-		"{\"name\": \"wrong-secret\", \"errno\": -2147483648}", "{\"name\": \"none\", \"errno\": 4294967296}",
-		"{\"name\": 5, \"errno\": \"x\"}",		  "{}", "[]", "null"};
+	    "{\"name\": \"wrong-secret\", \"errno\": 0}",
+	    "{\"name\": \"wrong-secret\", \"errno\": -5}",
+	    "{\"name\": \"wrong-secret\", \"errno\": -2147483648}",
+	    "{\"name\": \"none\", \"errno\": 4294967296}",
+	    "{\"name\": 5, \"errno\": \"x\"}",
+	    "{}",
+	    "[]",
+	    "null"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
@@ -140,10 +147,11 @@ static void answers_with_odd_numbers(void **state)
 int main(void)
 {
 	static const struct reject_parser parsers[] = {
-		{"control", control, false, DIAG_NONE, DIAG_NONE},
-		{"conf", conf, true, DIAG_POLICY, DIAG_POLICY},
+	    {"control", control, false, DIAG_NONE, DIAG_NONE},
+	    {"conf", conf, true, DIAG_POLICY, DIAG_POLICY},
 	};
-	const struct CMUnitTest more[] = {cmocka_unit_test(line_too_long), cmocka_unit_test(lines_together),
+	const struct CMUnitTest more[] = {cmocka_unit_test(line_too_long),
+					  cmocka_unit_test(lines_together),
 					  cmocka_unit_test(answers_with_odd_numbers)};
 
 	return reject_run("reject_control", parsers, sizeof(parsers) / sizeof(*parsers), more, 3);

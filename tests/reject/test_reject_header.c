@@ -1,6 +1,7 @@
 /*
- * What a store, an anchor and an escrow say of themselves before any key opens: header, anchor slots, escrow slots, and
- * the key state inside its box. Identities and cards are in test_reject_notes.c.
+ * What a store, an anchor and an escrow say of themselves before any key opens: header, anchor
+ * slots, escrow slots, and the key state inside its box. Identities and cards are in
+ * test_reject_notes.c.
  */
 #include "tests/reject/reject.h"
 
@@ -73,7 +74,8 @@ static int header_signed(const uint8_t *p, size_t len, struct diag *d)
 	return header_file(buf, len + IDENTITY_SIG_LEN, d);
 }
 
-/* A damaged copy is told apart from no header: the other copy serves, and the caller learns of it. */
+/* A damaged copy is told apart from no header: the other copy serves, and the caller learns of it.
+ */
 static void header_one_copy_damaged(void **state)
 {
 	static const char *const names[] = {"header", "header.bak"};
@@ -82,7 +84,9 @@ static void header_one_copy_damaged(void **state)
 	size_t len;
 
 	(void)state;
-	assert_int_equal(durable_read(AT_FDCWD, TESTS_DIR "/reject/header_file/seed.ok", 1 << 16, &good, &len), 0);
+	assert_int_equal(
+	    durable_read(AT_FDCWD, TESTS_DIR "/reject/header_file/seed.ok", 1 << 16, &good, &len),
+	    0);
 	place_make(&at);
 	place_put(&at, names[1], good, len);
 	good[len - 1] ^= 1;
@@ -180,12 +184,12 @@ static int state_decode(const uint8_t *p, size_t len, struct diag *d)
 int main(void)
 {
 	static const struct reject_parser parsers[] = {
-		{"header", header_signed, true, DIAG_HEADER_DAMAGED, DIAG_HEADER_DAMAGED},
-		{"header_file", header_file, true, DIAG_HEADER_DAMAGED, DIAG_HEADER_DAMAGED},
-		{"anchor", anchor_file, true, DIAG_ANCHOR_DAMAGED, DIAG_ANCHOR_DAMAGED},
-		{"escrow", escrow_file, false, DIAG_NONE, DIAG_NONE},
-		{"keytree", tree, false, DIAG_NONE, DIAG_NONE},
-		{"keystate", state_decode, false, DIAG_NONE, DIAG_NONE},
+	    {"header", header_signed, true, DIAG_HEADER_DAMAGED, DIAG_HEADER_DAMAGED},
+	    {"header_file", header_file, true, DIAG_HEADER_DAMAGED, DIAG_HEADER_DAMAGED},
+	    {"anchor", anchor_file, true, DIAG_ANCHOR_DAMAGED, DIAG_ANCHOR_DAMAGED},
+	    {"escrow", escrow_file, false, DIAG_NONE, DIAG_NONE},
+	    {"keytree", tree, false, DIAG_NONE, DIAG_NONE},
+	    {"keystate", state_decode, false, DIAG_NONE, DIAG_NONE},
 	};
 	const struct CMUnitTest more[] = {cmocka_unit_test(header_one_copy_damaged)};
 

@@ -1,7 +1,8 @@
 /*
- * Everything that people and the volume sign: the grammar of notes, each type of note, and the inventory text that an
- * order names by digest. Bodies lie in the files; they are signed here by the volume's key and by the first member's
- * (both of his keys), so that each is refused for its content; "unsigned" tests sign with others.
+ * Everything that people and the volume sign: the grammar of notes, each type of note, and the
+ * inventory text that an order names by digest. Bodies lie in the files; they are signed here by
+ * the volume's key and by the first member's (both of his keys), so that each is refused for its
+ * content; "unsigned" tests sign with others.
  */
 #include "tests/reject/reject.h"
 
@@ -11,14 +12,6 @@
 #include "shred/inventory.h"
 #include "tests/fuzz/fuzz_announcement.h"
 #include "tests/reject/known.h"
-
-static const uint8_t *volume_pk(void)
-{
-	static uint8_t pk[IDENTITY_KEY_LEN];
-
-	identity_sign_pk_from_seed(known_seed, pk);
-	return pk;
-}
 
 /* The bytes as a string; a NUL inside ends it, as it does for whoever is handed a text. */
 static char *as_text(const uint8_t *p, size_t len)
@@ -44,7 +37,7 @@ static int note(const uint8_t *p, size_t len, struct diag *d)
 
 	(void)d;
 	note_volume_key_name(known_volume_id, name);
-	int r = note_verify(text, name, volume_pk());
+	int r = note_verify(text, name, known_pk());
 	if (r == -EUCLEAN) {
 		assert_int_equal(note_split(text, &body_len), -EUCLEAN);
 		assert_int_equal(body_len, SIZE_MAX);
@@ -63,7 +56,7 @@ static int note_body(const uint8_t *p, size_t len, struct diag *d)
 
 	(void)d;
 	note_volume_key_name(known_volume_id, name);
-	assert_int_equal(note_verify(text, name, volume_pk()), 0);
+	assert_int_equal(note_verify(text, name, known_pk()), 0);
 	int r = note_parse(text, &n);
 	assert_true(r == 0 || (!n.mem && !n.fields && !n.type));
 	return r;
@@ -139,7 +132,8 @@ static struct order journal_order(void)
 	uint8_t *p;
 	size_t len;
 
-	assert_int_equal(durable_read(AT_FDCWD, TESTS_DIR "/reject/journal/seed.ok", 1 << 16, &p, &len), 0);
+	assert_int_equal(
+	    durable_read(AT_FDCWD, TESTS_DIR "/reject/journal/seed.ok", 1 << 16, &p, &len), 0);
 	body = as_text(p, len);
 	free(p);
 	assert_int_equal(note_parse(body, &n), 0);
@@ -162,7 +156,7 @@ static int journal_at(const char *text, size_t len, struct diag *d)
 	assert_int_equal(durable_mkdir(fd, path, 0700), 0);
 	snprintf(path, sizeof(path), "orders/%s/" ORDER_FILE_JOURNAL, o.number);
 	assert_int_equal(durable_replace(fd, path, text, len, 0600), 0);
-	int r = order_journal_get(fd, &o, volume_pk(), &steps, &n, d);
+	int r = order_journal_get(fd, &o, known_pk(), &steps, &n, d);
 	assert_true(r == 0 ? n == 2 : !steps && n == 77);
 	free(steps);
 	unlinkat(fd, path, 0);
@@ -192,7 +186,7 @@ static int certificate(const uint8_t *p, size_t len, struct diag *d)
 {
 	CLEANUP_FREE char *text = known_sign(p, len);
 
-	return certificate_check(text, known_volume_id, volume_pk(), NULL, d);
+	return certificate_check(text, known_volume_id, known_pk(), NULL, d);
 }
 
 static int inventory(const uint8_t *p, size_t len, struct diag *d)
@@ -207,17 +201,17 @@ static int inventory(const uint8_t *p, size_t len, struct diag *d)
 }
 
 static const struct reject_parser parsers[] = {
-	{"note", note, false, DIAG_NONE, DIAG_NONE},
-	{"note_body", note_body, false, DIAG_NONE, DIAG_NONE},
-	{"card", card, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
-	{"identity", identity, false, DIAG_NONE, DIAG_NONE},
-	{"charter", charter, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
-	{"order", order, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
-	{"statement", statement, false, DIAG_NONE, DIAG_NONE},
-	{"journal", journal, true, DIAG_NOTE_UNSIGNED, DIAG_NOTE_UNSIGNED},
-	{"announcement", announcement, false, DIAG_NONE, DIAG_NONE},
-	{"certificate", certificate, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
-	{"inventory", inventory, false, DIAG_NONE, DIAG_NONE},
+    {"note", note, false, DIAG_NONE, DIAG_NONE},
+    {"note_body", note_body, false, DIAG_NONE, DIAG_NONE},
+    {"card", card, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
+    {"identity", identity, false, DIAG_NONE, DIAG_NONE},
+    {"charter", charter, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
+    {"order", order, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
+    {"statement", statement, false, DIAG_NONE, DIAG_NONE},
+    {"journal", journal, true, DIAG_NOTE_UNSIGNED, DIAG_NOTE_UNSIGNED},
+    {"announcement", announcement, false, DIAG_NONE, DIAG_NONE},
+    {"certificate", certificate, true, DIAG_NOTE_MALFORMED, DIAG_NOTE_UNSIGNED},
+    {"inventory", inventory, false, DIAG_NONE, DIAG_NONE},
 };
 
 /* --- signatures --- */
@@ -254,7 +248,7 @@ static int parse_card(const char *text)
 
 static int parse_certificate(const char *text)
 {
-	return certificate_check(text, known_volume_id, volume_pk(), NULL, NULL);
+	return certificate_check(text, known_volume_id, known_pk(), NULL, NULL);
 }
 
 static int parse_journal(const char *text)
@@ -264,14 +258,19 @@ static int parse_journal(const char *text)
 	return journal_at(text, strlen(text), &d);
 }
 
-/* Well-formed bodies that others signed: the right name with another key, and the right key's line from another body. */
+/* Well-formed bodies that others signed: the right name with another key, and the right key's line
+ * from another body. */
 static void refuses_other_signatures(void **state)
 {
 	static const struct {
 		const char *parser;
 		int (*parse)(const char *text);
-	} types[] = {{"card", parse_card},	     {"charter", parse_charter}, {"order", parse_order},
-		     {"statement", parse_statement}, {"journal", parse_journal}, {"certificate", parse_certificate},
+	} types[] = {{"card", parse_card},
+		     {"charter", parse_charter},
+		     {"order", parse_order},
+		     {"statement", parse_statement},
+		     {"journal", parse_journal},
+		     {"certificate", parse_certificate},
 		     {"announcement", announcement_try}};
 
 	(void)state;
@@ -304,7 +303,8 @@ static void refuses_other_signatures(void **state)
 	}
 }
 
-/* Nothing is asked of a text that is longer than any note may be, and a long one is refused in time. */
+/* Nothing is asked of a text that is longer than any note may be, and a long one is refused in
+ * time. */
 static void refuses_huge(void **state)
 {
 	size_t len = 4u << 20;
@@ -320,7 +320,7 @@ static void refuses_huge(void **state)
 	assert_int_equal(note_split(text, &body_len), -EUCLEAN);
 	assert_int_equal(note_parse(text, &n), -EUCLEAN);
 	assert_int_equal(note_digest(text, digest), -EUCLEAN);
-	assert_int_equal(note_verify(text, "x", volume_pk()), -EUCLEAN);
+	assert_int_equal(note_verify(text, "x", known_pk()), -EUCLEAN);
 	/* A body at the limit plus one byte, every line of it well-formed. */
 	memset(text, 'v', NOTE_BODY_MAX + 1);
 	memcpy(text, "coffer-thing/1\n", 15);
@@ -334,7 +334,8 @@ static void refuses_huge(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest more[] = {cmocka_unit_test(refuses_other_signatures), cmocka_unit_test(refuses_huge)};
+	const struct CMUnitTest more[] = {cmocka_unit_test(refuses_other_signatures),
+					  cmocka_unit_test(refuses_huge)};
 
 	return reject_run("reject_notes", parsers, sizeof(parsers) / sizeof(*parsers), more, 2);
 }

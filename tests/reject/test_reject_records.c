@@ -1,6 +1,7 @@
 /*
- * What lies inside the boxes of the volume's records. Whoever wrote them held the keys; still every length is checked,
- * and what the engine would not have written is damage: it must not come up as content.
+ * What lies inside the boxes of the volume's records. Whoever wrote them held the keys; still every
+ * length is checked, and what the engine would not have written is damage: it must not come up as
+ * content.
  */
 #include "tests/reject/reject.h"
 
@@ -63,6 +64,16 @@ static int xattrs(const uint8_t *p, size_t len, struct diag *d)
 	return pos == len ? 0 : -EUCLEAN;
 }
 
+static int xattr_record(const uint8_t *p, size_t len, struct diag *d)
+{
+	size_t list_len = SIZE_MAX;
+	int r = xattr_record_decode(p, len, &list_len);
+
+	(void)d;
+	assert_true(r == 0 ? list_len > 0 && list_len <= len : list_len == SIZE_MAX);
+	return r;
+}
+
 /* A refused list leaves the mode alone. */
 static int acl(const uint8_t *p, size_t len, struct diag *d)
 {
@@ -78,9 +89,12 @@ static int acl(const uint8_t *p, size_t len, struct diag *d)
 int main(void)
 {
 	static const struct reject_parser parsers[] = {
-		{"map", map, false, DIAG_NONE, DIAG_NONE},	 {"inode", inode, false, DIAG_NONE, DIAG_NONE},
-		{"bucket", bucket, false, DIAG_NONE, DIAG_NONE}, {"xattrs", xattrs, false, DIAG_NONE, DIAG_NONE},
-		{"acl", acl, false, DIAG_NONE, DIAG_NONE},
+	    {"map", map, false, DIAG_NONE, DIAG_NONE},
+	    {"inode", inode, false, DIAG_NONE, DIAG_NONE},
+	    {"bucket", bucket, false, DIAG_NONE, DIAG_NONE},
+	    {"xattrs", xattrs, false, DIAG_NONE, DIAG_NONE},
+	    {"xattr_record", xattr_record, false, DIAG_NONE, DIAG_NONE},
+	    {"acl", acl, false, DIAG_NONE, DIAG_NONE},
 	};
 
 	return reject_run("reject_records", parsers, sizeof(parsers) / sizeof(*parsers), NULL, 0);

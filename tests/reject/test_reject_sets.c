@@ -1,6 +1,6 @@
 /*
- * What comes out of a repository, which others can write: manifests (signed here by the volume), frames, and what lies
- * in the boxes of records and index chunks.
+ * What comes out of a repository, which others can write: manifests (signed here by the volume),
+ * frames, and what lies in the boxes of records and index chunks.
  */
 #include "backup/set_record.c"
 
@@ -15,11 +15,9 @@ static int manifest(const uint8_t *p, size_t len, struct diag *d)
 {
 	CLEANUP_FREE char *text = known_sign(p, len);
 	struct set_manifest m = {.id = "untouched"};
-	uint8_t pk[IDENTITY_KEY_LEN];
 
 	(void)d;
-	identity_sign_pk_from_seed(known_seed, pk);
-	int r = set_manifest_parse(text, known_volume_id, pk, &m);
+	int r = set_manifest_parse(text, known_volume_id, known_pk(), &m);
 	assert_true(r == 0 || strcmp(m.id, "untouched") == 0);
 	return r;
 }
@@ -88,7 +86,6 @@ static int index_chunk(const uint8_t *p, size_t len, struct diag *d)
 static void manifest_of_another_key(void **state)
 {
 	static const uint8_t other[32] = {1};
-	uint8_t pk[IDENTITY_KEY_LEN];
 	CLEANUP_FREE uint8_t *body = NULL;
 	char key_name[NOTE_KEY_NAME_MAX + 1];
 	struct set_manifest m;
@@ -96,24 +93,28 @@ static void manifest_of_another_key(void **state)
 	size_t len;
 
 	(void)state;
-	identity_sign_pk_from_seed(known_seed, pk);
 	note_volume_key_name(known_volume_id, key_name);
-	assert_int_equal(durable_read(AT_FDCWD, TESTS_DIR "/reject/manifest/seed.ok", 1 << 16, &body, &len), 0);
+	assert_int_equal(
+	    durable_read(AT_FDCWD, TESTS_DIR "/reject/manifest/seed.ok", 1 << 16, &body, &len), 0);
 	bytes_w_raw(&w, body, len);
 	bytes_w_raw(&w, "\n", 1);
 	known_sign_line(&w, len, key_name, other);
 	bytes_w_raw(&w, "", 1);
-	assert_int_equal(set_manifest_parse((const char *)w.buf, known_volume_id, pk, &m), -EBADMSG);
+	assert_int_equal(set_manifest_parse((const char *)w.buf, known_volume_id, known_pk(), &m),
+			 -EBADMSG);
 	bytes_w_free(&w);
 }
 
 int main(void)
 {
 	static const struct reject_parser parsers[] = {
-		{"manifest", manifest, false, DIAG_NONE, DIAG_NONE}, {"node", node, false, DIAG_NONE, DIAG_NONE},
-		{"name", name, false, DIAG_NONE, DIAG_NONE},	     {"data", data, false, DIAG_NONE, DIAG_NONE},
-		{"frame", frame, false, DIAG_NONE, DIAG_NONE},	     {"packed", packed, false, DIAG_NONE, DIAG_NONE},
-		{"index", index_chunk, false, DIAG_NONE, DIAG_NONE},
+	    {"manifest", manifest, false, DIAG_NONE, DIAG_NONE},
+	    {"node", node, false, DIAG_NONE, DIAG_NONE},
+	    {"name", name, false, DIAG_NONE, DIAG_NONE},
+	    {"data", data, false, DIAG_NONE, DIAG_NONE},
+	    {"frame", frame, false, DIAG_NONE, DIAG_NONE},
+	    {"packed", packed, false, DIAG_NONE, DIAG_NONE},
+	    {"index", index_chunk, false, DIAG_NONE, DIAG_NONE},
 	};
 	const struct CMUnitTest more[] = {cmocka_unit_test(manifest_of_another_key)};
 

@@ -1,7 +1,7 @@
 /*
- * The trail's files, which whoever holds the store can write: checkpoint (a body, signed here by the volume), tail,
- * bundles of entries and tiles. What the entries hold is sealed; that these bytes are the trail's own, the tree shows
- * (tests/unit/test_trail_verify.c).
+ * The trail's files, which whoever holds the store can write: checkpoint (a body, signed here by
+ * the volume), tail, bundles of entries and tiles. What the entries hold is sealed; that these
+ * bytes are the trail's own, the tree shows (tests/unit/test_trail_verify.c).
  */
 #include "tests/reject/reject.h"
 
@@ -15,11 +15,9 @@ static int checkpoint(const uint8_t *p, size_t len, struct diag *d)
 {
 	CLEANUP_FREE char *text = known_sign(p, len);
 	struct trail_head h = {.size = 77};
-	uint8_t pk[IDENTITY_KEY_LEN];
 
 	(void)d;
-	identity_sign_pk_from_seed(known_seed, pk);
-	int r = trail_checkpoint_parse(text, known_volume_id, pk, &h);
+	int r = trail_checkpoint_parse(text, known_volume_id, known_pk(), &h);
 	assert_true(r == 0 ? h.size == CHECKPOINT_SIZE : h.size == 77);
 	return r;
 }
@@ -82,25 +80,24 @@ static void checkpoint_of_another(void **state)
 	static const uint8_t other[32] = {1};
 	const struct trail_head head = {.size = 5};
 	CLEANUP_FREE char *theirs = NULL, *ours = NULL;
-	uint8_t pk[IDENTITY_KEY_LEN], other_id[16] = {9};
+	const uint8_t other_id[16] = {9};
 	struct trail_head h = {.size = 77};
 
 	(void)state;
-	identity_sign_pk_from_seed(known_seed, pk);
 	assert_int_equal(trail_checkpoint_make(&head, known_volume_id, other, &theirs), 0);
-	assert_int_equal(trail_checkpoint_parse(theirs, known_volume_id, pk, &h), -EBADMSG);
+	assert_int_equal(trail_checkpoint_parse(theirs, known_volume_id, known_pk(), &h), -EBADMSG);
 	assert_int_equal(trail_checkpoint_make(&head, other_id, known_seed, &ours), 0);
-	assert_int_equal(trail_checkpoint_parse(ours, known_volume_id, pk, &h), -EUCLEAN);
+	assert_int_equal(trail_checkpoint_parse(ours, known_volume_id, known_pk(), &h), -EUCLEAN);
 	assert_int_equal(h.size, 77);
 }
 
 int main(void)
 {
 	static const struct reject_parser parsers[] = {
-		{"checkpoint", checkpoint, false, DIAG_NONE, DIAG_NONE},
-		{"tail", tail, false, DIAG_NONE, DIAG_NONE},
-		{"bundle", bundle, false, DIAG_NONE, DIAG_NONE},
-		{"tile", tile, false, DIAG_NONE, DIAG_NONE},
+	    {"checkpoint", checkpoint, false, DIAG_NONE, DIAG_NONE},
+	    {"tail", tail, false, DIAG_NONE, DIAG_NONE},
+	    {"bundle", bundle, false, DIAG_NONE, DIAG_NONE},
+	    {"tile", tile, false, DIAG_NONE, DIAG_NONE},
 	};
 	const struct CMUnitTest more[] = {cmocka_unit_test(checkpoint_of_another)};
 

@@ -49,7 +49,7 @@ static inline struct volume_config fx_config(struct fixture *f)
 	    .store = f->store, .kr = f->kr, .alarm = fx_alarm, .alarm_arg = f};
 }
 
-static inline void fx_open(struct fixture *f)
+static inline void fx_open_as(struct fixture *f, bool read_only)
 {
 	CLEANUP_SECRET struct secret *pass = fx_passphrase();
 	struct header_unlock with = {.passphrase = pass};
@@ -57,7 +57,13 @@ static inline void fx_open(struct fixture *f)
 
 	assert_int_equal(keyring_open(f->store, &with, 0, &f->kr, &d), 0);
 	struct volume_config cfg = fx_config(f);
+	cfg.read_only = read_only;
 	assert_int_equal(volume_open(&cfg, &f->v, &d), 0);
+}
+
+static inline void fx_open(struct fixture *f)
+{
+	fx_open_as(f, false);
 }
 
 static inline void fx_close(struct fixture *f)

@@ -499,43 +499,143 @@ static void goes_on_after_every_stop(void **state)
 	check_destroyed(s, &x);
 }
 
-struct intruder {
-	struct stage *s;
-	const struct scene *x;
-	const char *step;
-};
-
-static int intrude(void *arg, const char *step, uint64_t done, uint64_t total)
+static int stop_at_step(void *arg, const char *step, uint64_t done, uint64_t total)
 {
-	struct intruder *i = arg;
 	(void)total;
-
-	if (!done && !strcmp(step, i->step))
-		make_file(i->s->fx.v, i->x->sub, "intruder", 'i', 10);
-	return 0;
+	return !done && !strcmp(step, arg);
 }
 
-/* A file that comes into the folder after the checks stops the puncture, survives, and the order
- * goes on once it is moved out. */
+/* Runs until the step is about to begin, and stops there. */
+static void stop_before(struct stage *s, const struct order *o, const char *step)
+{
+	struct shred_result res;
+	struct diag d = {0};
+
+	s->ctx.progress = stop_at_step;
+	s->ctx.arg = (void *)step;
+	s->ctx.invalidate = NULL;
+	assert_int_equal(shred_execute(&s->ctx, o->number, &res, &d), -EINTR);
+	s->ctx.progress = NULL;
+}
+
+/* A file that comes into the folder while an interrupted order waits stops the puncture, survives,
+ * and the order goes on once it is moved out. */
 static void strays_stop_the_puncture(void **state)
 {
 	struct stage *s = *state;
 	struct scene x = play(s);
 	struct order o = order_for(s, x.t, PLAIN);
-	struct intruder in = {s, &x, "punctured"};
 	struct shred_result res;
 
-	s->ctx.progress = intrude;
-	s->ctx.arg = &in;
-	s->ctx.invalidate = NULL;
+	stop_before(s, &o, "punctured");
+	make_file(s->fx.v, x.sub, "intruder", 'i', 10);
 	refused(s, &o, DIAG_ORDER_DRIFT);
 	assert_false(key_gone(s, KEYRING_LIVE, x.t));
-	s->ctx.progress = NULL;
 	assert_int_equal(volume_rename(s->fx.v, x.sub, "intruder", x.survivor_dir, "intruder", 0),
 			 0);
 	execute(s, &o, &res);
 	check_destroyed(s, &x);
 	check_file(s->fx.v, find_id(s->fx.v, x.survivor_dir, "intruder"), 'i', 10);
+}
+
+/* What an order spares, and what meanwhile lost its name elsewhere, would go with the folder: the
+ * order stops while there is a way back. */
+static void lost_names_stop_the_puncture(void **state)
+{
+	struct stage *s = *state;
+	struct volume *v = s->fx.v;
+	struct volume_attr a;
+	struct shred_result res;
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 linked = make_file(v, t, "linked", 'l', 100);
+
+	assert_int_equal(volume_link(v, linked, VOLUME_ROOT_ID, "outside", &a), 0);
+	struct order o = order_for(s, t, PLAIN);
+	stop_before(s, &o, "punctured");
+	assert_int_equal(volume_unlink(v, VOLUME_ROOT_ID, "outside"), 0);
+	refused(s, &o, DIAG_ORDER_DRIFT);
+	assert_false(key_gone(s, KEYRING_LIVE, t));
+	assert_int_equal(volume_link(v, linked, VOLUME_ROOT_ID, "again", &a), 0);
+	execute(s, &o, &res);
+	check_file(v, find_id(v, VOLUME_ROOT_ID, "again"), 'l', 100);
+	volume_forget(v, linked, 2);
+}
+
+struct intruder {
+	struct stage *s;
+	uint64_t t, doc, linked;
+	unsigned n_frozen, n_gone;
+};
+
+/* Tries what would change what the order was checked against. */
+static int intrude(void *arg, const char *step, uint64_t done, uint64_t total)
+{
+	struct intruder *in = arg;
+	struct volume *v = in->s->fx.v;
+	struct volume_attr a;
+	uint64_t id;
+	(void)total;
+
+	if (!strcmp(step, "begin") && !done)
+		return 0; /* nothing was looked at yet, and nothing promised */
+	assert_int_equal(volume_unlink(v, VOLUME_ROOT_ID, "outside"), -EROFS);
+	int r[] = {
+	    try_make(v, in->t, "new", S_IFREG | 0644, &id),
+	    (int)volume_write(v, in->doc, "x", 1, 0, false),
+	    volume_rename(v, VOLUME_ROOT_ID, "loose", in->t, "loose", 0),
+	    volume_link(v, in->doc, VOLUME_ROOT_ID, "escaped", &a),
+	};
+	bool gone = key_gone(in->s, KEYRING_LIVE, in->t);
+	for (size_t i = 0; i < sizeof(r) / sizeof(r[0]); i++)
+		assert_true(r[i] == -EROFS || (gone && r[i] == -EIO) || (gone && r[i] == -ENOENT));
+	in->n_frozen += !gone;
+	in->n_gone += gone;
+	return 0;
+}
+
+/* From the checks to the end nothing comes under an order's folders or leaves them, and what it
+ * spares keeps its other names; so the erasure meets what was checked. Then all is as before. */
+static void nothing_moves_while_it_runs(void **state)
+{
+	struct stage *s = *state;
+	struct volume *v = s->fx.v;
+	struct intruder in = {.s = s};
+	struct shred_result res;
+	struct volume_stat st;
+	struct volume_attr a;
+
+	in.t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755);
+	in.doc = make_file(v, in.t, "doc", 'd', BIG);
+	in.linked = make_file(v, in.t, "linked", 'l', 100);
+	make_file(v, VOLUME_ROOT_ID, "loose", 'o', 100);
+	assert_int_equal(volume_link(v, in.linked, VOLUME_ROOT_ID, "outside", &a), 0);
+	volume_forget(v, in.linked, 1);
+	assert_int_equal(volume_open_file(v, in.doc, true), 0);
+	struct order o = order_for(s, in.t, PLAIN);
+	s->ctx.progress = intrude;
+	s->ctx.arg = &in;
+	s->ctx.invalidate = NULL;
+	execute(s, &o, &res);
+	assert_true(in.n_frozen >= 4 && in.n_gone >= 4);
+	volume_release_file(v, in.doc, true);
+	volume_stat(v, &st);
+	assert_false(st.read_only);
+	assert_int_equal(volume_rename(v, VOLUME_ROOT_ID, "loose", VOLUME_ROOT_ID, "free", 0), 0);
+	assert_int_equal(volume_unlink(v, VOLUME_ROOT_ID, "outside"), 0);
+	check_clean(v);
+}
+
+/* An execution that ends before the puncture leaves the folder as usable as it was. */
+static void a_refusal_thaws(void **state)
+{
+	struct stage *s = *state;
+	struct scene x = play(s);
+	struct order o = order_for(s, x.t, PLAIN);
+
+	make_file(s->fx.v, x.sub, "late", 'i', 10);
+	refused(s, &o, DIAG_ORDER_DRIFT);
+	write_at(s->fx.v, x.doc, "x", 1, 0);
+	assert_int_equal(volume_unlink(s->fx.v, x.sub, "late"), 0);
 }
 
 /* --- escrows --- */
@@ -714,6 +814,8 @@ int main(void)
 	    STAGED(edited_orders_are_refused), STAGED(destroys),
 	    STAGED(ends_lookup_ids),           STAGED(spares_what_is_kept),
 	    STAGED(goes_on_after_every_stop),  STAGED(strays_stop_the_puncture),
+	    STAGED(lost_names_stop_the_puncture), STAGED(nothing_moves_while_it_runs),
+	    STAGED(a_refusal_thaws),
 	    STAGED(waits_for_escrows),         STAGED(keeps_backups),
 	    STAGED(recovery_destroys_again),   STAGED(reapply_nothing),
 	    STAGED(announces_in_parts),

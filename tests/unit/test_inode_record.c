@@ -108,6 +108,37 @@ static void contradictions(void **state)
 	assert_int_equal(decode_changed(r), 0);
 }
 
+/* Promise: what meta.db shows of a small file's or a link target's length are steps of 128 bytes, and
+ * the padding holds nothing but zeros. */
+static void lengths_are_padded(void **state)
+{
+	static const uint8_t bytes[VOLUME_INLINE_MAX] = {1};
+	size_t steps[] = {0, 0, 0};
+	struct inode_record back;
+	(void)state;
+
+	for (size_t len = 0; len <= sizeof(bytes); len++) {
+		CLEANUP_BYTES struct bytes_w w = {0};
+		struct inode_record r = {.attr = {.mode = S_IFREG | 0644, .size = len},
+					 .inline_data = bytes,
+					 .inline_len = len};
+
+		inode_encode(&r, &w);
+		assert_int_equal(w.len % 128, 0);
+		assert_true(w.len < 108 + len + 128);
+		assert_int_equal(inode_decode(w.buf, w.len, &back), 0);
+		assert_int_equal(back.inline_len, len);
+		steps[0] += w.len == 128;
+		steps[1] += w.len == 256;
+		for (size_t at = 108 + len; at < w.len && len < 128; at++) {
+			w.buf[at] = 1;
+			assert_int_equal(inode_decode(w.buf, w.len, &back), -EUCLEAN);
+			w.buf[at] = 0;
+		}
+	}
+	assert_true(steps[0] >= 20 && steps[1] >= 127);
+}
+
 /* Promise: an unknown version or flag is refused, not guessed at. */
 static void newer_format(void **state)
 {
@@ -129,6 +160,7 @@ int main(void)
 	    cmocka_unit_test(round_trip),
 	    cmocka_unit_test(wrong_length),
 	    cmocka_unit_test(contradictions),
+	    cmocka_unit_test(lengths_are_padded),
 	    cmocka_unit_test(newer_format),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

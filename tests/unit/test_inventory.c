@@ -135,6 +135,28 @@ static void follows_copies(void **state)
 	inventory_free(&inv);
 }
 
+/* Promise 5: a folder that a restore brought back goes with the one it was, and with what that one held; a restored
+ * folder that stands elsewhere is not dragged in. */
+static void follows_restored_folders(void **state)
+{
+	struct stage *s = *state;
+	struct volume *v = s->fx.v;
+	uint64_t was = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755), held = make_file(v, was, "x", 'x', 5000);
+
+	assert_int_equal(volume_unlink(v, was, "x"), 0);
+	assert_int_equal(volume_rmdir(v, VOLUME_ROOT_ID, "t"), 0);
+	uint64_t t = make(v, VOLUME_ROOT_ID, "t", S_IFDIR | 0755),
+		 beside = make(v, VOLUME_ROOT_ID, "beside", S_IFDIR | 0755),
+		 since = make_file(v, beside, "since", 's', 10);
+	assert_int_equal(volume_add_edge(v, was, t, VOLUME_EDGE_RESTORED), 0);
+	assert_int_equal(volume_add_edge(v, was, beside, VOLUME_EDGE_RESTORED), 0);
+	struct inventory inv = take_inventory(s, &t, 1, KEEP);
+	assert_true(goes(&inv, t) && goes(&inv, was) && goes(&inv, held));
+	assert_false(goes(&inv, beside));
+	assert_null(item(&inv, since));
+	inventory_free(&inv);
+}
+
 /* A set remembers what the live records no longer tell: its names and lineages count, too. */
 static void asks_sets(void **state)
 {
@@ -342,6 +364,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(decides_on_moved, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(decides_on_linked, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(follows_copies, stage_setup, stage_teardown),
+	    cmocka_unit_test_setup_teardown(follows_restored_folders, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(asks_sets, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_damaged_sets, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_the_root, stage_setup, stage_teardown),

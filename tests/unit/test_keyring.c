@@ -392,6 +392,23 @@ static void test_fresh(void **state)
 	assert_int_equal(keyring_fresh_put(f->kr, &a), 0);
 }
 
+/* A lost trail takes its head out of the anchor, durably, and nothing else. */
+static void test_trail_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct keyring_fresh a = {.txn = 100, .id_floor = 50, .trail_size = 7}, got;
+
+	memset(a.charter_head, 2, sizeof(a.charter_head));
+	memset(a.trail_root, 3, sizeof(a.trail_root));
+	assert_int_equal(keyring_fresh_put(f->kr, &a), 0);
+	assert_int_equal(keyring_trail_lost(f->kr), 0);
+	reopen(f);
+	a.trail_size = 0;
+	memset(a.trail_root, 0, sizeof(a.trail_root));
+	keyring_fresh_get(f->kr, &got);
+	assert_memory_equal(&got, &a, sizeof(a));
+}
+
 /* --- threads --- */
 
 struct puncturer {
@@ -531,6 +548,7 @@ int main(void)
 	    VOLUME_TEST(test_substituted_header),
 	    VOLUME_TEST(test_read_only),
 	    VOLUME_TEST(test_fresh),
+	    VOLUME_TEST(test_trail_lost),
 	    VOLUME_TEST(test_brackets),
 	    VOLUME_TEST(test_state_encoding),
 	    VOLUME_TEST(test_gone_list),

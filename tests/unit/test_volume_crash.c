@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include "fs/engine_internal.h"
 #include "tests/unit/volume_fixture.h"
@@ -369,6 +370,44 @@ static void full_disk(void **state)
 	umount2(small, MNT_DETACH);
 }
 
+/* Promise: a small medium that was full recovers once a good part of it is free, however much less
+ * than a large one's reserve that is; until then it says that nothing is. */
+static void small_disk_recovers(void **state)
+{
+	struct fixture *fx = fixture_new();
+	char small[100], name[32];
+	struct volume_stat st;
+	struct statvfs fs;
+	unsigned n = 0, n_gone = 0;
+
+	*state = fx;
+	snprintf(small, sizeof(small), "%s/small", fx->dir);
+	mount_small(small);
+	fixture_create_at(fx, small);
+	assert_int_equal(fill(fx->v, &n), -ENOSPC);
+	/* What a commit does that finds no room; whether one did depends on the last write. */
+	engine_enter(fx->v);
+	reserve_release(fx->v);
+	engine_leave(fx->v);
+	assert_int_equal(volume_sync(fx->v), 0);
+	volume_stat(fx->v, &st);
+	assert_true(st.total_bytes > 0 && st.free_bytes == 0 && st.n_files_free == 0);
+	do {
+		assert_true(n_gone < n);
+		snprintf(name, sizeof(name), "f%u", n_gone++);
+		assert_int_equal(volume_unlink(fx->v, ROOT, name), 0);
+		assert_int_equal(volume_sync(fx->v), 0);
+		committer_chores(fx->v);
+		volume_stat(fx->v, &st);
+		assert_int_equal(statvfs(small, &fs), 0);
+	} while (st.free_bytes == 0 && fs.f_bavail * fs.f_frsize < 40 << 20);
+	assert_true(st.free_bytes > 0);
+	make_file(fx->v, ROOT, "new", 'n', 1 << 20);
+	assert_int_equal(volume_sync(fx->v), 0);
+	fixture_unmount(fx);
+	umount2(small, MNT_DETACH);
+}
+
 /* Promise: on a medium that is nearly full a snapshot gives way before a writer is refused, with the
  * space that only it held; whoever reads it is told so, and it is no damage. */
 static void snapshot_gives_way(void **state)
@@ -508,6 +547,7 @@ int main(void)
 	    T(damaged_block),
 	    T(damaged_records),
 	    cmocka_unit_test_setup_teardown(full_disk, NULL, full_disk_teardown),
+	    cmocka_unit_test_setup_teardown(small_disk_recovers, NULL, full_disk_teardown),
 	    cmocka_unit_test_setup_teardown(snapshot_gives_way, NULL, full_disk_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,28 @@ static void damage_is_told(void **state)
 	assert_int_equal(f->n_alarms, 3);
 }
 
+/* Promise: what meta.db shows of a list's length are steps of 128 bytes. */
+static void lengths_are_padded(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = fx_file(f, VOLUME_ROOT_ID, "f", "x", 1);
+	struct rstore_key key = engine_file_key(id, SUB_XATTR);
+	char val[300];
+
+	memset(val, 'v', sizeof(val));
+	for (size_t len = 0; len < sizeof(val); len += 7) {
+		CLEANUP_BYTES struct bytes_w w = {0}, got = {0};
+
+		assert_int_equal(volume_setxattr(f->v, id, "user.a", val, len, 0), 0);
+		engine_enter(f->v);
+		assert_int_equal(rstore_get(f->v->rs, &key, &w, NULL), 0);
+		engine_leave(f->v);
+		assert_true(w.len && w.len % 128 == 0);
+		assert_int_equal(volume_getxattr(f->v, id, "user.a", &got), 0);
+		assert_int_equal(got.len, len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +216,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(limits_hold, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(ctime_moves, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(damage_is_told, fx_setup, fx_teardown),
+	    cmocka_unit_test_setup_teardown(lengths_are_padded, fx_setup, fx_teardown),
 	    cmocka_unit_test(malformed_lists_end),
 	};
 
