@@ -251,9 +251,15 @@ static int check_entry(void *arg, uint64_t parent, const struct dentry_sealed *d
 	struct check *c = arg;
 	char name[VOLUME_NAME_MAX + 1];
 
-	if (destroyed(c, parent) || destroyed(c, d->child))
+	if (destroyed(c, parent))
 		return 0;
 	struct check_inode *in = check_find(c, parent), *child = check_find(c, d->child);
+	/* Between the puncture and the erasure the entry still stands, and its folder still counts it. */
+	if (destroyed(c, d->child)) {
+		if (in && S_ISDIR(in->mode))
+			in->n_subfolders += S_ISDIR(d->type_mode);
+		return 0;
+	}
 	if (dir_open_name(c->v, parent, d, name))
 		check_report(c, parent, "a name in it does not open");
 	if (!in || !S_ISDIR(in->mode)) {

@@ -408,6 +408,27 @@ static void lost_and_dangling(void **state)
 	free(fi);
 }
 
+/* A power cut after the puncture leaves names that no longer open, until execution goes on: that is no damage. */
+static void half_destroyed_is_silent(void **state)
+{
+	struct fixture *f = *state;
+	struct findings *fi = malloc(sizeof(*fi));
+	struct diag d = {0};
+	size_t pending;
+	uint64_t keep = fx_dir(f, VOLUME_ROOT_ID, "keep"), gone = fx_dir(f, VOLUME_ROOT_ID, "gone");
+	const struct keyring_range range = {gone, gone};
+
+	assert_non_null(fi);
+	fx_dir(f, keep, "inner");
+	assert_int_equal(volume_sync(f->v), 0);
+	assert_int_equal(keyring_puncture(f->kr, KEYRING_BOTH, &range, 1, "D-1", &pending, &d), 0);
+	fx_close(f);
+	fx_open(f);
+	run(f, true, fi);
+	assert_int_equal(fi->n, 0);
+	free(fi);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +440,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(wrong_figures, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(shared_slot, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(lost_and_dangling, fx_setup, fx_teardown),
+	    cmocka_unit_test_setup_teardown(half_destroyed_is_silent, fx_setup, fx_teardown),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
