@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup/hold.h"
 #include "backup/policy.h"
 #include "backup/set_internal.h"
 #include "core/cleanup.h"
 
 #define PRUNED "pruned"
-#define HOLD "hold"
 #define MARK_MAX 32
 
 void prune_rules_of(const struct conf *c, struct prune_rules *ret)
@@ -28,7 +28,7 @@ bool prune_held_by_object(void *arg, const struct set_manifest *m, char why[64])
 	char name[SET_NAME_LEN];
 	uint64_t size;
 
-	set_object(m->id, HOLD, name);
+	set_object(m->id, HOLD_OBJECT, name);
 	int err = repo_size(arg, name, &size);
 	if (err == -ENOENT)
 		return false;
@@ -226,7 +226,13 @@ static int judge_orphan(struct repo *r, const struct set_catalog *c, int64_t now
 {
 	char oldest[SET_ID_MAX + 1];
 	int64_t since;
-	int err = mark_read(r, o->id, &since);
+	int err = 0;
+
+	if (has(r, o->id, HOLD_OBJECT, &err))
+		o->state = PRUNE_ORPHAN_HELD;
+	if (err || o->state == PRUNE_ORPHAN_HELD)
+		return err;
+	err = mark_read(r, o->id, &since);
 
 	if (err == 0 && since <= now + POLICY_CLOCK_SLACK) {
 		o->until = since + grace;
@@ -295,11 +301,14 @@ int prune_orphan_mark(struct repo *r, const char *id, int64_t now)
 int prune_remove_manifest(struct repo *r, const char *id, int64_t now)
 {
 	char name[SET_NAME_LEN];
+	int err = 0;
 
 	if (!set_id_valid(id))
 		return -EINVAL;
+	if (has(r, id, HOLD_OBJECT, &err) || err)
+		return err ? err : -EPERM;
 	set_object(id, "manifest", name);
-	int err = repo_delete(r, name);
+	err = repo_delete(r, name);
 	return err ? err : prune_orphan_mark(r, id, now);
 }
 

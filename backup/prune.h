@@ -62,6 +62,7 @@ enum prune_orphan_state {
 	PRUNE_ORPHAN_WAITING,  /* in its grace time, which ends at until */
 	PRUNE_ORPHAN_UNMARKED, /* its grace time has not begun */
 	PRUNE_ORPHAN_RUNNING,  /* may be a run that goes on */
+	PRUNE_ORPHAN_HELD,     /* a set under a hold that lost its manifest: to be repaired */
 };
 struct prune_orphan {
 	char id[SET_ID_MAX + 1];
@@ -73,7 +74,7 @@ struct prune_orphan {
 int prune_orphans(struct repo *r, const struct set_catalog *c, int64_t now, int64_t grace_seconds,
 		  struct prune_orphan **ret, size_t *ret_n);
 
-/* Step one, and the beginning of the grace time. */
+/* Step one, and the beginning of the grace time. -EPERM when the set is held, also since it was planned. */
 int prune_remove_manifest(struct repo *r, const char *id, int64_t now);
 /* Begins the grace time of an orphan. */
 int prune_orphan_mark(struct repo *r, const char *id, int64_t now);

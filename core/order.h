@@ -195,5 +195,6 @@ int order_journal_add(int store_fd, const struct order *o, const uint8_t sign_se
 #define ORDER_STEP_VERIFIED "verified"
 #define ORDER_STEP_ESCROWED "escrowed"
 #define ORDER_STEP_CERTIFIED "certified"
+#define ORDER_STEP_DONE "done" /* of orders that end no keys: carried out */
 
 #endif

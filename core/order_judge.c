@@ -109,7 +109,7 @@ static int begun(int store_fd, const struct charter *c, const struct order *o,
 		 enum order_state *ret, struct diag *d)
 {
 	CLEANUP_FREE char(*steps)[64] = NULL;
-	bool begin = false, verified = false, escrowed = false, certified = false;
+	bool begin = false, verified = false, escrowed = false, certified = false, done = false;
 	size_t n;
 	int r;
 
@@ -121,13 +121,14 @@ static int begun(int store_fd, const struct charter *c, const struct order *o,
 		verified |= strcmp(steps[i], ORDER_STEP_VERIFIED) == 0;
 		escrowed |= strcmp(steps[i], ORDER_STEP_ESCROWED) == 0;
 		certified |= strcmp(steps[i], ORDER_STEP_CERTIFIED) == 0;
+		done |= strcmp(steps[i], ORDER_STEP_DONE) == 0;
 	}
 	if (!begin)
 		return 0;
 	*ret = ORDER_EXECUTING;
 	if (verified && !escrowed)
 		*ret = ORDER_ESCROW_PENDING;
-	if (verified && escrowed && certified)
+	if (done || (verified && escrowed && certified))
 		*ret = ORDER_DONE;
 	return 1;
 }

@@ -56,6 +56,11 @@ struct shred_result {
  */
 int shred_execute(const struct shred_context *ctx, const char *number, struct shred_result *ret,
 		  struct diag *d);
+/*
+ * Whether an order of any action may begin now: the quorum, and nothing said against it, by its files and by the trail (which tells of a
+ * rejection whose file was taken away). Uses ctx's store_fd, charter and trail. DIAG_QUORUM, DIAG_ORDER_STATE.
+ */
+int shred_may_begin(const struct shred_context *ctx, const struct order *o, int64_t now, struct diag *d);
 /* Looks again, any time later: the verification step alone. Counts what opens although it must not. */
 struct shred_verdict {
 	uint64_t n_ids;

@@ -32,21 +32,22 @@ int execution_record(const struct shred_context *ctx, const struct order *o, con
 
 /* --- the quorum --- */
 
-static int check_quorum(const struct execution *x, int64_t now, struct diag *d)
+static int check_quorum(const struct shred_context *ctx, const struct order *o, int64_t now,
+			struct diag *d)
 {
 	enum order_state state;
 	char roles[64];
 	unsigned missing;
-	int r = order_judge(x->ctx->store_fd, x->ctx->charter, &x->o, now, &state, &missing, d);
+	int r = order_judge(ctx->store_fd, ctx->charter, o, now, &state, &missing, d);
 
 	if (r)
 		return r;
 	if (state == ORDER_REQUESTED) {
 		charter_roles_text(missing, roles);
-		return diag_fail(d, DIAG_QUORUM, -EPERM, "order %s: %s", x->o.number, roles);
+		return diag_fail(d, DIAG_QUORUM, -EPERM, "order %s: %s", o->number, roles);
 	}
 	if (state != ORDER_APPROVED)
-		return diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s is %s", x->o.number,
+		return diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s is %s", o->number,
 				 order_state_name(state));
 	return 0;
 }
@@ -80,20 +81,28 @@ static int on_event(uint64_t index, const struct trail_event *ev, void *arg)
  * The files say that nobody objects; whoever can write to the store can take a file away, but not a
  * record of the trail. A rejection and a withdrawal are final, so any on record is one too many.
  */
-static int check_objections(const struct execution *x, struct diag *d)
+static int check_objections(const struct shred_context *ctx, const struct order *o, struct diag *d)
 {
 	struct objection ob = {0};
 	int r;
 
-	snprintf(ob.object, sizeof(ob.object), "order %s", x->o.number);
-	r = trail_read(x->ctx->trail, 0, on_event, &ob, d);
+	snprintf(ob.object, sizeof(ob.object), "order %s", o->number);
+	r = trail_read(ctx->trail, 0, on_event, &ob, d);
 	if (r < 0)
 		return r;
 	if (ob.found)
 		return diag_fail(d, DIAG_ORDER_STATE, -EPERM,
 				 "order %s: trail record %" PRIu64 " is %s, whose file is gone",
-				 x->o.number, ob.index, ob.operation);
+				 o->number, ob.index, ob.operation);
 	return 0;
+}
+
+int shred_may_begin(const struct shred_context *ctx, const struct order *o, int64_t now,
+		    struct diag *d)
+{
+	int r = check_quorum(ctx, o, now, d);
+
+	return r ? r : check_objections(ctx, o, d);
 }
 
 /* --- drift --- */
@@ -227,10 +236,8 @@ int execution_no_strays(const struct execution *x, struct diag *d)
 
 static int check(struct execution *x, int64_t now, struct diag *d)
 {
-	int r = check_quorum(x, now, d);
+	int r = shred_may_begin(x->ctx, &x->o, now, d);
 
-	if (r == 0)
-		r = check_objections(x, d);
 	if (r == 0)
 		r = check_drift(x, d);
 	if (r == 0 && x->o.backups_kept)

@@ -16,6 +16,7 @@
 #include "core/conf.h"
 #include "tools/cli.h"
 #include "tools/cmd_backup.h"
+#include "tools/cmd_backup_life.h"
 #include "tools/charter_copy.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
@@ -30,7 +31,10 @@ static const char usage[] =
 	"       coffer backup scrub VOLUME [--set ID]\n"
 	"       coffer backup verify VOLUME [--set ID] [secret]\n"
 	"       coffer backup drill VOLUME [--files M] [--to DIR]\n"
-	"       coffer backup prune VOLUME [--dry-run] [secret]\n\n"
+	"       coffer backup prune VOLUME [--dry-run] [secret]\n"
+	"       coffer backup hold VOLUME SET --reason TEXT\n"
+	"       coffer backup holds VOLUME\n"
+	"       coffer backup release VOLUME SET --reason TEXT --identity FILE | VOLUME ORDER\n\n"
 	"run     takes a set of a mounted volume, without stopping its writers; incremental when a parent fits.\n"
 	"        Needs no key: the serving process does the work.\n"
 	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none. When\n"
@@ -46,7 +50,10 @@ static const char usage[] =
 	"        that did not change since, removes them, and leaves a signed record. Needs no key: the serving process\n"
 	"        does the work, in its run folder, or for root in DIR.\n"
 	"prune   removes the sets that the policy no longer keeps and nothing kept builds on; --dry-run only shows.\n"
-	"        Recorded on the trail: of an unmounted volume it needs the secret.\n\n"
+	"        Recorded on the trail: of an unmounted volume it needs the secret.\n"
+	"hold    keeps a set, and what it builds on, from being pruned or merged away; holds lists them.\n"
+	"release asks for the end of a hold, an order that the charter's quorum approves (coffer destroy approve), and\n"
+	"        with the ORDER's number executes it.\n\n"
 	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub and verify also take\n"
 	"the path or S3 URL of a copy), and --json. A set may be named by the beginning of its id, or as \"latest\".\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
@@ -403,11 +410,14 @@ static int run(int argc, char **argv)
 	static const char *const verbs[] = {"run",   "list",   "show",  "diff",  "find",
 					    "scrub", "verify", "drill", "prune", NULL};
 	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
+	int life = verb < 0 ? cmd_backup_life(&cmd_backup, argc - 1, argv + 1) : -1;
 	struct args a = {0};
 	struct diag d = {0};
 
+	if (life >= 0)
+		return life;
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill or prune");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds or release");
 	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "%s, and options that %s knows",
 				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);

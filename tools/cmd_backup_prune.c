@@ -11,16 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "backup/policy.h"
 #include "backup/prune.h"
 #include "core/cleanup.h"
 #include "core/conf.h"
-#include "core/keyring.h"
-#include "core/trail.h"
 #include "tools/cmd_backup.h"
-#include "tools/control.h"
+#include "tools/recorder.h"
 
 #define OPERATION "backup.prune"
 
@@ -33,88 +30,17 @@ struct prune {
 	struct prune_orphan *orphans;
 	size_t n_orphans;
 	size_t n_removed, n_cleaned;
-	/* when the volume is not mounted */
-	struct keyring *kr;
-	struct trail *trail;
+	struct recorder recorder;
 };
-
-/* --- the trail --- */
-
-static bool secret_given(const struct cli_unlock *u)
-{
-	return u->passphrase_file || u->identity_file || u->key_file ||
-	       getenv("CREDENTIALS_DIRECTORY");
-}
-
-/* Before anything is removed: who cannot record does not begin. */
-static int recorder_open(struct prune *p, struct cli_unlock *secrets, struct diag *d)
-{
-	const struct located *l = &p->lr->l;
-	struct header_unlock with;
-	struct keyring_fresh fresh;
-	struct trail_head head;
-
-	if (l->mounted)
-		return 0;
-	if (!secret_given(secrets))
-		return diag_fail(d, DIAG_TRAIL, -ENOKEY,
-				 "%s is not mounted, and no unlock secret was given", l->store);
-	int err = cli_unlock_get(secrets, "Passphrase of the volume: ", &with, d);
-	if (err == 0)
-		err = keyring_open(l->store, &with, 0, &p->kr, d);
-	if (err)
-		return err;
-	keyring_fresh_get(p->kr, &fresh);
-	head.size = fresh.trail_size;
-	memcpy(head.root, fresh.trail_root, 32);
-	return trail_open(l->store_fd, p->kr, &head, &p->trail, d);
-}
-
-/* Signs what was recorded, and has the anchor name it. */
-static int recorder_close(struct prune *p, int err, struct diag *d)
-{
-	struct keyring_fresh fresh;
-	struct trail_head head;
-
-	if (p->trail) {
-		int signed_ = trail_checkpoint(p->trail, &head, NULL);
-
-		if (signed_ == 0) {
-			keyring_fresh_get(p->kr, &fresh);
-			fresh.trail_size = head.size;
-			memcpy(fresh.trail_root, head.root, 32);
-			signed_ = keyring_fresh_put(p->kr, &fresh);
-		}
-		if (signed_ && err == 0)
-			err = diag_fail(d, DIAG_TRAIL, signed_, "%s", p->lr->l.store);
-	}
-	trail_close(p->trail);
-	if (p->kr)
-		keyring_close(p->kr);
-	return err;
-}
 
 static int record(struct prune *p, const char *id, const char *result, const char *detail,
 		  struct diag *d)
 {
-	struct trail_event ev = {
-	    .uid = (uint32_t)getuid(), .pid = (uint32_t)getpid(), .operation = OPERATION};
-	json_t *ok = NULL;
-	int err;
+	char object[64], where[512];
 
-	snprintf(ev.object, sizeof(ev.object), "set %s", id);
-	snprintf(ev.result, sizeof(ev.result), "%s", result);
-	snprintf(ev.detail, sizeof(ev.detail), "%s: %s", repo_url(p->lr->repo), detail);
-	if (p->trail) {
-		err = trail_append(p->trail, &ev, true);
-		return err ? diag_fail(d, DIAG_TRAIL, err, "%s", p->lr->l.store) : 0;
-	}
-	json_t *req = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "op", "trail.append", "operation",
-				OPERATION, "object", ev.object, "purpose", "retention", "result",
-				ev.result, "detail", ev.detail);
-	err = control_call(p->lr->l.run, req, NULL, NULL, &ok, d);
-	json_decref(ok);
-	return err;
+	snprintf(object, sizeof(object), "set %s", id);
+	snprintf(where, sizeof(where), "%s: %s", repo_url(p->lr->repo), detail);
+	return recorder_put(&p->recorder, OPERATION, object, "retention", result, where, d);
 }
 
 /* --- the plan --- */
@@ -222,7 +148,7 @@ static int carry_out(struct prune *p, struct diag *d)
 
 static const char *orphan_action(const struct prune_orphan *o)
 {
-	static const char *const actions[] = {"clean", "wait", "wait", "leave"};
+	static const char *const actions[] = {"clean", "wait", "wait", "leave", "leave"};
 
 	return actions[o->state];
 }
@@ -242,6 +168,9 @@ static void orphan_why(const struct prune *p, const struct prune_orphan *o, char
 		break;
 	case PRUNE_ORPHAN_RUNNING:
 		snprintf(out, 128, "unfinished; a run may be at it");
+		break;
+	case PRUNE_ORPHAN_HELD:
+		snprintf(out, 128, "held, but without a manifest: repair it");
 		break;
 	default:
 		snprintf(out, 128, "without a manifest; its packs go after %s", when);
@@ -308,10 +237,10 @@ int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, 
 	if (err == 0)
 		err = plan(p, d);
 	if (err == 0 && !dry_run) {
-		err = recorder_open(p, secrets, d);
+		err = recorder_open(&p->recorder, &lr->l, secrets, d);
 		if (err == 0)
 			err = carry_out(p, d);
-		err = recorder_close(p, err, d);
+		err = recorder_close(&p->recorder, err, d);
 	}
 	if (err == 0 && json)
 		cli_json(told(p));

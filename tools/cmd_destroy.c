@@ -237,6 +237,11 @@ static void print_order(const struct destroy_source *src, const struct charter *
 	printf("order        %s: %s%s%s\nrequested    %s by %s, may be executed until %s\ndescription  %s\nreason       %s\n",
 	       o->number, order_state_name(state), *roles ? ", missing " : "", roles, when, o->requester, until,
 	       o->description, o->reason);
+	if (strcmp(o->action, "destroy") != 0) {
+		printf("action       %s\n", o->action);
+		print_statements(src, c, o);
+		return;
+	}
 	if (*o->legal_basis)
 		printf("legal basis  %s\n", o->legal_basis);
 	if (*o->unit)
@@ -275,12 +280,13 @@ static int show(struct destroy_args *a, const struct located *l, const struct de
 		return err;
 	if (!a->json)
 		print_order(src, c, &o, state, missing);
-	if (l->mounted && state < ORDER_EXECUTING)
+	if (l->mounted && state < ORDER_EXECUTING && !strcmp(o.action, "destroy"))
 		err = destroy_describe(l, &o, a->json, &now, d);
 	if (err == 0 && a->json) {
 		char roles[64];
 		charter_roles_text(missing, roles);
-		cli_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:O?}", "order", o.number, "state",
+		cli_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:O?}", "order", o.number, "action",
+				   o.action, "state",
 				   order_state_name(state), "missing", roles, "requester", o.requester, "description",
 				   o.description, "reason", o.reason, "backups_kept", o.backups_kept, "ids",
 				   (json_int_t)o.n_ids, "bytes", (json_int_t)o.n_bytes, "now", now));

@@ -23,6 +23,15 @@ struct destroy_args {
 int destroy_request(struct destroy_args *a, const struct located *l, struct diag *d);
 int destroy_say(struct destroy_args *a, const struct located *l, enum order_decision decision, struct diag *d);
 
+/*
+ * Builds, signs and submits an order under the next number; of a, its secrets (the identity at hand) and days count. The
+ * form is o's, inventory the text it states.
+ */
+int destroy_submit(struct order *o, const char *inventory, const struct destroy_args *a, const struct located *l,
+		   struct diag *d);
+/* The charter in force, told by the serving process and verified from the fingerprint on. The caller frees it. */
+int destroy_charter_now(const struct located *l, struct charter **ret, struct diag *d);
+
 /* Where orders and charters are read from, as from a store's folder. */
 struct destroy_source {
 	int fd;
@@ -44,5 +53,7 @@ int destroy_load(const struct destroy_source *src, const char *number, struct ch
 		 struct diag *d);
 /* Asks the serving process what an order covers now, and prints it unless json. */
 int destroy_describe(const struct located *l, const struct order *o, bool json, json_t **ret, struct diag *d);
+/* cmd_backup_hold.c: prints which hold an order releases, as it stands now. */
+int hold_describe(const struct located *l, const struct destroy_source *src, const struct order *o, struct diag *d);
 
 #endif

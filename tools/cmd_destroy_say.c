@@ -13,6 +13,7 @@
 #include "core/cleanup.h"
 #include "core/kdf.h"
 #include "core/note.h"
+#include "backup/hold.h"
 #include "tools/cmd_destroy.h"
 
 #define NUMBER_TRIES 5
@@ -76,7 +77,7 @@ static int take_inventory(struct order *o, const json_t *inv, struct diag *d)
 }
 
 /* Under the next number. */
-static int submit_once(struct order *o, const json_t *inv, const struct destroy_args *a, const struct located *l,
+static int submit_once(struct order *o, const char *inventory, const struct destroy_args *a, const struct located *l,
 			struct diag *d)
 {
 	CLEANUP_FREE char *body = NULL, *note = NULL;
@@ -94,20 +95,20 @@ static int submit_once(struct order *o, const json_t *inv, const struct destroy_
 	if (err == 0)
 		err = note_sign(body, a->secrets.identity, &note) ? diag_fail_errno(d, -ENOMEM, "signing") : 0;
 	if (err == 0)
-		err = control_call(l->run, json_pack("{s:s, s:s, s:O}", "op", "order.submit", "order", note, "inventory",
-						     json_object_get(inv, "inventory")), NULL, NULL, &ok, d);
+		err = control_call(l->run, json_pack("{s:s, s:s, s:s}", "op", "order.submit", "order", note, "inventory",
+						     inventory), NULL, NULL, &ok, d);
 	json_decref(ok);
 	return err;
 }
 
 /* Somebody else may have taken the number between asking for it and submitting. */
-static int submit_order(struct order *o, const json_t *inv, const struct destroy_args *a, const struct located *l,
-			struct diag *d)
+int destroy_submit(struct order *o, const char *inventory, const struct destroy_args *a, const struct located *l,
+		   struct diag *d)
 {
 	int err = -EEXIST;
 
 	for (int i = 0; err == -EEXIST && i < NUMBER_TRIES; i++)
-		err = submit_once(o, inv, a, l, d);
+		err = submit_once(o, inventory, a, l, d);
 	return err;
 }
 
@@ -129,7 +130,7 @@ static void print_request(const struct order *o, const json_t *inv, bool json)
 		       json_string_value(json_object_get(it, "path")), json_string_value(json_object_get(it, "flags")));
 }
 
-static int charter_now(const struct located *l, struct charter **ret, struct diag *d)
+int destroy_charter_now(const struct located *l, struct charter **ret, struct diag *d)
 {
 	struct destroy_source src;
 	int err = destroy_source_open(l, NULL, true, &src, d);
@@ -149,7 +150,7 @@ int destroy_request(struct destroy_args *a, const struct located *l, struct diag
 
 	if (!a->description || !a->reason)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "request needs --description and --reason");
-	int err = charter_now(l, &c, d);
+	int err = destroy_charter_now(l, &c, d);
 	if (err == 0)
 		err = cli_identity_get(&a->secrets, d);
 	if (err)
@@ -166,7 +167,7 @@ int destroy_request(struct destroy_args *a, const struct located *l, struct diag
 	if (err == 0)
 		err = take_inventory(&o, inv, d);
 	if (err == 0)
-		err = submit_order(&o, inv, a, l, d);
+		err = destroy_submit(&o, json_string_value(json_object_get(inv, "inventory")), a, l, d);
 	if (err == 0)
 		print_request(&o, inv, a->json);
 	json_decref(inv);
@@ -183,6 +184,8 @@ static int show_subject(const struct located *l, const struct destroy_source *sr
 	bytes_hex(fingerprint, src->first, 32);
 	printf("order %s: %s\nrequested by %s; charter %llu of %s\n", o->number, o->description, o->requester,
 	       (unsigned long long)c->number, fingerprint);
+	if (!strcmp(o->action, HOLD_ACTION))
+		return hold_describe(l, src, o, d);
 	int err = destroy_describe(l, o, false, &now, d);
 	json_decref(now);
 	return err;

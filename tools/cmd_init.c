@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backup/hold.h"
 #include "backup/repo.h"
 #include "core/charter.h"
 #include "core/cleanup.h"
@@ -35,7 +36,8 @@ static const char usage[] =
 	"  --owner CARD[,uid=N]     a member with this role, by card (FILE.card of `coffer id new`); repeatable\n"
 	"  --security CARD[,uid=N]  security administrator        --operator CARD[,uid=N]\n"
 	"  --auditor CARD[,uid=N]   --custodian CARD              the other roles\n"
-	"  --quorum ACTION=ROLES    who must agree, as in destroy=owner+security (the default)\n"
+	"  --quorum ACTION=ROLES    who must agree, as in destroy=owner+security; the same for hold-release\n"
+	"                           when they are left out\n"
 	"  --identity FILE          the founding owner's identity, which signs the charter\n"
 	"  --identity-passphrase-file FILE\n"
 	"  --passphrase-file FILE   the passphrase that will unlock the volume; otherwise asked for, twice\n"
@@ -65,15 +67,22 @@ static int store_is_free(struct init *in, struct diag *d)
 	return 0;
 }
 
+static void default_quorum(struct init *in, const char *action)
+{
+	struct charter *c = &in->charter;
+
+	if (!charter_quorum(c, action) && c->n_quorums < CHARTER_QUORUMS_MAX) {
+		struct charter_quorum *q = &c->quorums[c->n_quorums++];
+
+		snprintf(q->action, sizeof(q->action), "%s", action);
+		q->roles = CHARTER_OWNER | CHARTER_SECURITY;
+	}
+}
+
 static void default_quorum_and_recovery(struct init *in)
 {
-	bool has_destroy = false;
-
-	for (size_t i = 0; i < in->charter.n_quorums; i++)
-		has_destroy |= !strcmp(in->charter.quorums[i].action, "destroy");
-	if (!has_destroy && in->charter.n_quorums < CHARTER_QUORUMS_MAX)
-		in->charter.quorums[in->charter.n_quorums++] =
-			(struct charter_quorum){.action = "destroy", .roles = CHARTER_OWNER | CHARTER_SECURITY};
+	default_quorum(in, "destroy");
+	default_quorum(in, HOLD_ACTION);
 	if (in->n_recipients)
 		return;
 	for (size_t i = 0; i < in->charter.n_members && in->n_recipients < ESCROW_RECIPIENTS_MAX; i++)

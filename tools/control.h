@@ -16,6 +16,9 @@
  *   escrow.add          place (absolute; trusted peers only)     pending (of all; the new place is written)
  *   backup.run          tiers ("daily weekly"), full, repository manifest figures, verified
  *   backup.drill        repository, files, to                    counts, drill (id of its record). `to`: for root and the server's user
+ *   backup.hold         set, reason, repository                  set, by
+ *   backup.holds        -                                        holds: repository, set, time, by, reason, hold (digest), verified
+ *   backup.release      order (approved, of action hold-release) order, set, released
  *   restore             set|at, paths or all, to, in_place,      counts. `to` lies inside the mount point; a new folder for
  *                       repository                               who is neither owner nor trusted
  *   destroy.inventory   paths, destroy_moved, destroy_linked     inventory (text), sealed (hex), bytes, n_destroy, n_kept, listing

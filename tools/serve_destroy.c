@@ -231,6 +231,13 @@ int serve_op_inventory(struct server *s, const struct peer *p, const json_t *req
 
 /* --- orders --- */
 
+/* There are orders that destroy nothing. */
+static int check_action(const struct order *o, struct diag *d)
+{
+	return strcmp(o->action, "destroy") == 0
+		       ? 0 : diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s is for %s", o->number, o->action);
+}
+
 static int load(struct server *s, const json_t *req, struct order *o, struct inventory *inv, struct diag *d)
 {
 	CLEANUP_FREE uint8_t *text = NULL;
@@ -240,6 +247,8 @@ static int load(struct server *s, const json_t *req, struct order *o, struct inv
 	if (!number)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "no order given");
 	int err = order_load(s->store_fd, number, o, &text, &len, d);
+	if (err == 0)
+		err = check_action(o, d);
 	if (err == 0 && inventory_decode(text, len, inv) != 0)
 		err = diag_fail(d, DIAG_NOTE_MALFORMED, -EUCLEAN, "order %s, inventory", number);
 	return err;
@@ -327,6 +336,8 @@ static int collect_cached(struct job *j, const char *number, struct diag *d)
 	size_t len, n = 0;
 
 	int err = order_load(j->s->store_fd, number, &o, &text, &len, d);
+	if (err == 0)
+		err = check_action(&o, d);
 	if (err)
 		return err;
 	err = inventory_decode(text, len, &inv);

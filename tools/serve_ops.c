@@ -260,6 +260,9 @@ static const struct {
 	{"escrow.add", 0, serve_op_escrow_add},
 	{"backup.run", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_run},
 	{"backup.drill", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_drill},
+	{"backup.hold", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, serve_op_backup_hold},
+	{"backup.holds", ~0u, serve_op_backup_holds},
+	{"backup.release", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_backup_release},
 	{"restore", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_restore},
 	{"destroy.inventory", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_inventory},
 	/* Any member may be asked to approve. */

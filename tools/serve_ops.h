@@ -17,6 +17,10 @@ SERVE_OP(serve_op_backup_run);
 SERVE_OP(serve_op_restore);
 /* serve_backup_drill.c */
 SERVE_OP(serve_op_backup_drill);
+/* serve_backup_hold.c */
+SERVE_OP(serve_op_backup_hold);
+SERVE_OP(serve_op_backup_holds);
+SERVE_OP(serve_op_backup_release);
 /* serve_custody.c */
 SERVE_OP(serve_op_escrow_sync);
 SERVE_OP(serve_op_escrow_add);

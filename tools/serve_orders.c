@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "backup/hold.h"
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "core/kdf.h"
@@ -64,7 +65,7 @@ static int check_requester(struct server *s, const struct order *o, struct diag 
 
 	if (!m || strcmp(m->card.name, o->requester) != 0)
 		return diag_fail(d, DIAG_NOT_MEMBER, -EPERM, "%s", o->requester);
-	if (strcmp(o->action, "destroy") != 0 || !charter_quorum(s->charter, o->action))
+	if ((strcmp(o->action, "destroy") != 0 && strcmp(o->action, HOLD_ACTION) != 0) || !charter_quorum(s->charter, o->action))
 		return diag_fail(d, DIAG_QUORUM, -EPERM, "the charter names none for %s", o->action);
 	if (memcmp(o->volume_id, s->charter->volume_id, sizeof(o->volume_id)) != 0)
 		return diag_fail(d, DIAG_ORDER_STATE, -EPERM, "order %s of another volume", o->number);
@@ -90,18 +91,37 @@ static int check_number(struct server *s, const struct order *o, struct diag *d)
 		       ? 0 : diag_fail(d, DIAG_EXISTS, -EEXIST, "order %s; the next number is %s", o->number, next);
 }
 
+static bool covers_ids(const struct order *o, const char *text, size_t len)
+{
+	CLEANUP_WITH(inventory_free) struct inventory inv = {0};
+
+	return inventory_decode(text, len, &inv) == 0 && inv.n_destroy == o->n_ids && inv.n_bytes == o->n_bytes &&
+	       memcmp(inv.sealed, o->sealed, sizeof(inv.sealed)) == 0;
+}
+
+/* A hold that is released ends nothing: no ids, no bytes. */
+static bool covers_hold(const struct order *o, const char *text)
+{
+	static const uint8_t none[32];
+	char set[SET_ID_MAX + 1];
+	uint8_t hold[32];
+
+	return hold_release_parse(text, o->volume_id, set, hold) == 0 && o->n_ids == 0 && o->n_bytes == 0 &&
+	       memcmp(none, o->sealed, sizeof(none)) == 0;
+}
+
 /* That the form says of the inventory what the inventory says: an approver reads the form. */
 static int check_inventory(const struct order *o, const char *text, struct diag *d)
 {
-	CLEANUP_WITH(inventory_free) struct inventory inv = {0};
 	uint8_t digest[32];
 	size_t len = strlen(text);
 
 	if (len > INVENTORY_MAX)
 		return diag_fail_errno(d, -EFBIG, "order %s: the inventory; divide it into several orders", o->number);
 	kdf_sha256(digest, text, len);
-	if (memcmp(digest, o->inventory, sizeof(digest)) != 0 || inventory_decode(text, len, &inv) != 0 ||
-	    inv.n_destroy != o->n_ids || inv.n_bytes != o->n_bytes || memcmp(inv.sealed, o->sealed, sizeof(inv.sealed)) != 0)
+	bool destroys = strcmp(o->action, "destroy") == 0;
+	if (memcmp(digest, o->inventory, sizeof(digest)) != 0 ||
+	    !(destroys ? covers_ids(o, text, len) : covers_hold(o, text)))
 		return diag_fail(d, DIAG_NOTE_MALFORMED, -EUCLEAN, "order %s: form and inventory do not belong together",
 				 o->number);
 	return 0;
