@@ -155,25 +155,37 @@ void set_data_encode_runs(const uint8_t what[SET_RANGE_BLOCKS], struct bytes_w *
 	}
 }
 
+int set_data_decode_runs(struct bytes_r *r, uint8_t what[SET_RANGE_BLOCKS])
+{
+	uint8_t runs[SET_RANGE_BLOCKS];
+
+	for (size_t i = 0; i < SET_RANGE_BLOCKS;) {
+		uint8_t kind = bytes_r_u8(r);
+		uint64_t n = bytes_r_varint(r);
+
+		/* Runs are as long as they can be: one encoding for each range. */
+		if (r->err || kind > SET_BLOCK_DATA || n == 0 || n > SET_RANGE_BLOCKS - i ||
+		    (i > 0 && runs[i - 1] == kind))
+			return -EUCLEAN;
+		memset(runs + i, kind, (size_t)n);
+		i += (size_t)n;
+	}
+	memcpy(what, runs, sizeof(runs));
+	return 0;
+}
+
 int set_data_decode(const void *p, size_t len, uint8_t what[SET_RANGE_BLOCKS],
 		    const uint8_t **ret_bytes, size_t *ret_n_blocks)
 {
 	struct bytes_r r = bytes_r_init(p, len);
 	uint8_t runs[SET_RANGE_BLOCKS];
 	size_t n_blocks = 0;
+	int err = set_data_decode_runs(&r, runs);
 
-	for (size_t i = 0; i < SET_RANGE_BLOCKS;) {
-		uint8_t kind = bytes_r_u8(&r);
-		uint64_t n = bytes_r_varint(&r);
-
-		/* Runs are as long as they can be: one encoding for each range. */
-		if (r.err || kind > SET_BLOCK_DATA || n == 0 || n > SET_RANGE_BLOCKS - i ||
-		    (i > 0 && runs[i - 1] == kind))
-			return -EUCLEAN;
-		memset(runs + i, kind, (size_t)n);
-		n_blocks += kind == SET_BLOCK_DATA ? (size_t)n : 0;
-		i += (size_t)n;
-	}
+	if (err)
+		return err;
+	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++)
+		n_blocks += runs[i] == SET_BLOCK_DATA;
 	const uint8_t *bytes = bytes_r_raw(&r, n_blocks * MAP_BLOCK);
 	if (bytes_r_done(&r))
 		return -EUCLEAN;

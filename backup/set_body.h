@@ -33,6 +33,8 @@ int set_name_decode(const void *p, size_t len, char ret[VOLUME_NAME_MAX + 1]);
 /* DATA: what each block of the range is, then the bytes of the data blocks in order. */
 enum set_block { SET_BLOCK_SAME = 0, SET_BLOCK_HOLE = 1, SET_BLOCK_DATA = 2 };
 void set_data_encode_runs(const uint8_t what[SET_RANGE_BLOCKS], struct bytes_w *out);
+/* The runs alone; r stands behind them then. what is untouched on -EUCLEAN. */
+int set_data_decode_runs(struct bytes_r *r, uint8_t what[SET_RANGE_BLOCKS]);
 /* *ret_bytes points at n data blocks within p. -EUCLEAN. */
 int set_data_decode(const void *p, size_t len, uint8_t what[SET_RANGE_BLOCKS],
 		    const uint8_t **ret_bytes, size_t *ret_n_blocks);
