@@ -99,8 +99,7 @@ static unsigned add_file(const struct stat *st)
 {
 	medium.files =
 	    medium_need(reallocarray(medium.files, medium.n_files + 1, sizeof(*medium.files)));
-	medium.files[medium.n_files] =
-	    (struct medium_file){.dev = st->st_dev, .ino = st->st_ino};
+	medium.files[medium.n_files] = (struct medium_file){.dev = st->st_dev, .ino = st->st_ino};
 	return medium.n_files++;
 }
 
@@ -110,8 +109,8 @@ static struct medium_op *add_op(enum medium_kind kind)
 {
 	if (medium.n_ops == medium.cap_ops) {
 		medium.cap_ops = medium.cap_ops ? 2 * medium.cap_ops : 256;
-		medium.ops = medium_need(
-		    reallocarray(medium.ops, medium.cap_ops, sizeof(*medium.ops)));
+		medium.ops =
+		    medium_need(reallocarray(medium.ops, medium.cap_ops, sizeof(*medium.ops)));
 	}
 	medium.ops[medium.n_ops] = (struct medium_op){.kind = kind, .synced_at = SIZE_MAX};
 	return &medium.ops[medium.n_ops++];
@@ -364,6 +363,11 @@ static int change_file(int fd, enum medium_kind kind, uint64_t off, uint64_t len
 	return r;
 }
 
+int posix_fallocate64(int fd, off_t off, off_t len)
+{
+	return fallocate64(fd, 0, off, len) ? errno : 0;
+}
+
 int ftruncate64(int fd, off_t size)
 {
 	return change_file(fd, MEDIUM_TRUNCATE, (uint64_t)size, 0, SYS_ftruncate, size, 0, 0);
@@ -371,7 +375,12 @@ int ftruncate64(int fd, off_t size)
 
 int fallocate64(int fd, int mode, off_t off, off_t len)
 {
-	if (!(mode & FALLOC_FL_PUNCH_HOLE))
+	struct stat st;
+
+	if (mode == 0 && !fstat(fd, &st) && off + len > st.st_size)
+		return change_file(fd, MEDIUM_TRUNCATE, (uint64_t)(off + len), 0, SYS_fallocate,
+				   mode, off, len);
+	if (!(mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)))
 		return (int)syscall(SYS_fallocate, fd, mode, off, len);
 	return change_file(fd, MEDIUM_PUNCH, (uint64_t)off, (uint64_t)len, SYS_fallocate, mode, off,
 			   len);

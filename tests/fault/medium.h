@@ -46,6 +46,8 @@ enum medium_keep {
 struct medium_state;
 struct medium_state *medium_cut(size_t n_ops, enum medium_keep keep, unsigned unit, uint64_t seed);
 uint64_t medium_state_hash(const struct medium_state *s);
+/* Whether it is what the folder holds: with everything kept, that no change went by unseen. */
+bool medium_state_is(const struct medium_state *s);
 /* Puts it into the folder in place of what is there. Not while recording. */
 void medium_state_put(const struct medium_state *s);
 void medium_state_free(struct medium_state *s);

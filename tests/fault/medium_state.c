@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "tests/fault/medium_internal.h"
 
@@ -63,7 +64,8 @@ static void find_sync(size_t at)
 	struct medium_op *op = &medium.ops[at];
 
 	for (size_t i = at + 1; i < medium.n_ops; i++) {
-		if (!covers(&medium.ops[i], op) || (medium.ops[i].failed && op->kind > MEDIUM_PUNCH))
+		if (!covers(&medium.ops[i], op) ||
+		    (medium.ops[i].failed && op->kind > MEDIUM_PUNCH))
 			continue;
 		op->synced_at = medium.ops[i].failed ? SIZE_MAX - 1 : i;
 		return;
@@ -261,22 +263,6 @@ void medium_state_free(struct medium_state *s)
 
 /* ---- using it ---- */
 
-static uint64_t mix(uint64_t h, const void *p, size_t len)
-{
-	const uint8_t *b = p;
-	uint64_t w = 0;
-
-	h = (h ^ len) * 0x100000001b3ULL;
-	for (; len >= 8; len -= 8, b += 8) {
-		memcpy(&w, b, 8);
-		h = (h ^ w) * 0x9e3779b97f4a7c15ULL;
-		h ^= h >> 29;
-	}
-	for (; len; len--, b++)
-		h = (h ^ *b) * 0x100000001b3ULL;
-	return h;
-}
-
 /* The same for the same names and contents, in whichever order they came to be. */
 uint64_t medium_state_hash(const struct medium_state *s)
 {
@@ -284,11 +270,11 @@ uint64_t medium_state_hash(const struct medium_state *s)
 
 	for (size_t i = 0; i < s->n_entries; i++) {
 		const struct entry *e = &s->entries[i];
-		uint64_t h = mix(0xcbf29ce484222325ULL, e->path, strlen(e->path));
+		uint64_t h = XXH3_64bits(e->path, strlen(e->path));
 
-		if (!e->folder)
-			h = mix(h, s->files[e->file].p, s->files[e->file].len);
-		sum += h;
+		if (!e->folder && s->files[e->file].len)
+			h = XXH3_64bits_withSeed(s->files[e->file].p, s->files[e->file].len, h);
+		sum += h * 2 + e->folder;
 	}
 	return sum;
 }
@@ -356,4 +342,57 @@ void medium_state_put(const struct medium_state *s)
 		if (!s->entries[i].folder)
 			put_file(s->entries[i].path, &s->files[s->entries[i].file]);
 	}
+}
+
+static bool file_is(const char *abs, const struct content *c)
+{
+	struct stat st;
+	int fd = open(abs, O_RDONLY | O_CLOEXEC);
+	bool same = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size == c->len;
+	uint8_t *p = medium_need(malloc(c->len + 1));
+
+	same = same && pread(fd, p, c->len, 0) == (ssize_t)c->len &&
+	       (!c->len || !memcmp(p, c->p, c->len));
+	free(p);
+	if (fd >= 0)
+		close(fd);
+	return same;
+}
+
+static size_t count_entries(const char *rel)
+{
+	char abs[3 * PATH_MAX], inner[2 * PATH_MAX];
+	size_t n = 0;
+
+	snprintf(abs, sizeof(abs), "%s/%s", medium.folder, rel);
+	DIR *dir = medium_need(opendir(abs));
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+		    !strcmp(e->d_name, "reserve"))
+			continue;
+		n++;
+		snprintf(inner, sizeof(inner), "%s%s%s", rel, *rel ? "/" : "", e->d_name);
+		if (e->d_type == DT_DIR)
+			n += count_entries(inner);
+	}
+	closedir(dir);
+	return n;
+}
+
+bool medium_state_is(const struct medium_state *s)
+{
+	char abs[2 * PATH_MAX];
+
+	if (count_entries("") != s->n_entries)
+		return false;
+	for (size_t i = 0; i < s->n_entries; i++) {
+		const struct entry *e = &s->entries[i];
+
+		snprintf(abs, sizeof(abs), "%s/%s", medium.folder, e->path);
+		if (!e->folder && !file_is(abs, &s->files[e->file])) {
+			fprintf(stderr, "%s was changed by unseen calls\n", e->path);
+			return false;
+		}
+	}
+	return true;
 }
