@@ -423,5 +423,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(every_state_holds)};
 
+	fixture_in_memory();
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

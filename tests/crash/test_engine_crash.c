@@ -306,6 +306,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(test_cut_in_recovery, setup, teardown),
 	};
 
+	fixture_in_memory();
 	kdf_random(&seed, sizeof(seed));
 	if (argc > 1)
 		seed = strtoull(argv[1], NULL, 10);

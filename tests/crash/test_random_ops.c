@@ -184,5 +184,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(shrinks),
 					   cmocka_unit_test(as_the_reference)};
 
+	fixture_in_memory();
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -232,5 +232,6 @@ int main(void)
 	    cmocka_unit_test_teardown(test_unreadable, tell),
 	};
 
+	fixture_in_memory();
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
