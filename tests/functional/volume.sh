@@ -90,6 +90,15 @@ eventually() {
 	fail "never came true: $*"
 }
 
+# calls < SCRIPT: system calls by the line (posix_calls.c), made in a new folder on the mount that anyone may write to.
+calls() {
+	local at
+	at=$(mktemp -d "$mnt/calls.XXXXXX")
+	chmod 777 "$at"
+	(cd "$at" && "$(dirname "$COFFER")/../tests/posix_calls") >"$work/calls.log" || fail "$(cat "$work/calls.log")"
+	tail -1 "$work/calls.log"
+}
+
 # json_get EXPRESSION < JSON: j is the document.
 json_get() {
 	python3 -c 'import json,sys; j = json.load(sys.stdin); v = eval(sys.argv[1]); print(v if not isinstance(v, bool) else str(v).lower())' "$1"
