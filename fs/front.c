@@ -175,6 +175,7 @@ static void *loop(void *arg)
 			continue;
 		if (n <= 0)
 			break;
+		front_tmpfile_request(buf.mem, buf.size);
 		fuse_session_process_buf(f->se, &buf);
 	}
 	fuse_session_exit(f->se);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/cleanup.h"
 
@@ -38,6 +39,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		volume_release_file(v, ino, writes(fi));
 }
 
+/* A file without a name (O_TMPFILE) as well: see fs/front_tmpfile.c. */
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
@@ -51,7 +53,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	};
 	struct volume_attr a;
 	struct fuse_entry_param e;
-	int err = volume_make(v, parent, name, &in, &a);
+	const char *named = strcmp(name, FRONT_NO_NAME) != 0 ? name : NULL;
+	int err = volume_make(v, parent, named, &in, &a);
 
 	if (err == 0) {
 		err = volume_open_file(v, a.id, writes(fi));

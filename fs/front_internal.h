@@ -55,6 +55,11 @@ void front_seek_stop(struct front *f);
 /* Answers the request, now or from that thread. */
 void front_seek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 
+/* --- front_tmpfile.c --- */
+/* Turns the kernel's request for a file without a name into one for a file of FRONT_NO_NAME; leaves others as they are. */
+#define FRONT_NO_NAME "/"
+void front_tmpfile_request(void *request, size_t len);
+
 /* Lets the kernel read further ahead on what is mounted there, where it may. */
 void front_readahead(const char *mountpoint);
 

@@ -307,24 +307,63 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 /* --- extended attributes --- */
 
 /* The kernel passes every name on; those of no namespace could not be restored onto another filesystem. */
-static bool namespace_known(const char *name)
+static int check_namespace(const char *name)
 {
 	static const char *const known[] = {"user.", "trusted.", "security.", "system.posix_acl_"};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (!strncmp(name, known[i], strlen(known[i])))
+			return name[strlen(known[i])] ? 0 : -EINVAL;
+	return -EOPNOTSUPP;
+}
+
+/* Whether the caller belongs to the group, or need not. */
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	CLEANUP_FREE gid_t *groups = NULL;
+
+	if (ctx->uid == 0 || ctx->gid == gid)
+		return true;
+	int n = fuse_req_getgroups(req, 0, NULL);
+	if (n > 0)
+		groups = calloc((size_t)n, sizeof(*groups));
+	if (groups)
+		n = fuse_req_getgroups(req, n, groups);
+	for (int i = 0; groups && i < n; i++)
+		if (groups[i] == gid)
 			return true;
 	return false;
+}
+
+/*
+ * Whoever sets an access ACL without belonging to the file's group takes its set-gid bit away (POSIX.1e 23.1.4). The kernel
+ * says so only in a form of the request that libfuse does not read before 3.17.
+ */
+static int acl_sheds_set_gid(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct volume *v = front_volume(req);
+	struct volume_attr a;
+
+	if (strcmp(name, "system.posix_acl_access") != 0)
+		return 0;
+	int err = volume_getattr(v, ino, &a);
+	if (err || !(a.mode & S_ISGID) || in_group(req, a.gid))
+		return err;
+	a.mode &= ~(uint32_t)S_ISGID;
+	return volume_setattr(v, ino, VOLUME_SET_MODE, &a, &a);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
-	if (!namespace_known(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
-		return;
-	}
-	fuse_reply_err(req, -volume_setxattr(front_volume(req), ino, name, value, size, flags));
+	int err = check_namespace(name);
+
+	if (err == 0)
+		err = volume_setxattr(front_volume(req), ino, name, value, size, flags);
+	if (err == 0)
+		err = acl_sheds_set_gid(req, ino, name);
+	fuse_reply_err(req, -err);
 }
 
 /* size 0 asks how much there is. */

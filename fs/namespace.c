@@ -103,8 +103,6 @@ static int lookup_in(struct volume *v, struct vinode *dir, const char *name, str
 {
 	struct dentry d;
 
-	if (strcmp(name, ".") == 0)
-		return inode_get(v, dir->id, ret);
 	if (strcmp(name, "..") == 0)
 		return inode_get(v, dir->parent, ret);
 	int r = namespace_check_name(name);
@@ -115,16 +113,37 @@ static int lookup_in(struct volume *v, struct vinode *dir, const char *name, str
 	return namespace_get_child(v, &d, ret);
 }
 
+/* By number, of any type: a file handle asks so. What has no link left is gone for whoever comes that late. */
+static int lookup_number(struct volume *v, uint64_t id, struct vinode **ret)
+{
+	int r = inode_get(v, id, ret);
+
+	if (r == 0 && (*ret)->orphan) {
+		inode_unpin(v, *ret);
+		r = -ENOENT;
+	}
+	return r;
+}
+
+static int lookup_name(struct volume *v, uint64_t parent, const char *name, struct vinode **ret)
+{
+	struct vinode *dir;
+	int r = namespace_get_dir(v, parent, &dir);
+
+	if (r)
+		return r;
+	r = lookup_in(v, dir, name, ret);
+	inode_unpin(v, dir);
+	return r;
+}
+
 int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct volume_attr *ret)
 {
-	struct vinode *dir, *ino;
+	struct vinode *ino;
 
 	engine_enter(v);
-	int r = namespace_get_dir(v, parent, &dir);
-	if (r == 0) {
-		r = lookup_in(v, dir, name, &ino);
-		inode_unpin(v, dir);
-	}
+	int r = strcmp(name, ".") == 0 ? lookup_number(v, parent, &ino)
+				       : lookup_name(v, parent, name, &ino);
 	if (r == 0) {
 		refer(ino, ret);
 		inode_unpin(v, ino);
@@ -210,16 +229,17 @@ static int make_inode(struct volume *v, struct vinode *dir, const struct volume_
 	int r = inode_new(v, mode, in->uid, gid, in->rdev, &ino);
 	if (r)
 		return r;
+	/* First: what an ACL stores takes the inode's record along. */
+	if (S_ISDIR(mode))
+		ino->parent = dir->id;
 	if (S_ISLNK(mode))
 		r = set_target(ino, in->target);
 	else if (dir)
 		r = acl_inherit(v, dir, ino, in->umask);
 	else
 		ino->attr.mode &= ~(in->umask & 0777u);
-	if (r == 0 && S_ISDIR(mode)) {
-		ino->parent = dir->id;
+	if (r == 0 && S_ISDIR(mode))
 		r = dir_init(v, ino);
-	}
 	if (r)
 		inode_abandon(v, ino);
 	else

@@ -86,6 +86,8 @@ void volume_set_heads(struct volume *v, const uint8_t charter_head[32], uint64_t
 /* lookup, make, link and readdir with plus take a reference (lookup count) for each attr that they
  * return; volume_forget lets go of it. */
 
+/* Name "." is the inode parent itself, of whatever type: how a file handle is turned back into a file
+ * after a restart. ".." is a folder's parent. -ENOENT (proved), also for an inode without links. */
 int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct volume_attr *ret);
 void volume_forget(struct volume *v, uint64_t id, uint64_t n);
 int volume_getattr(struct volume *v, uint64_t id, struct volume_attr *ret);

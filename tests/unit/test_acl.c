@@ -210,6 +210,10 @@ static void folders_hand_down(void **state)
 	assert_int_equal(mode(f, a.id), 0750);
 	expect(f, a.id, ACCESS, acc, 5);
 	expect(f, a.id, DEFAULT, def, 5);
+	/* The record that the ACL took along knows where the folder stands. */
+	uint64_t parent;
+	assert_int_equal(volume_parent(f->v, a.id, &parent), 0);
+	assert_int_equal(parent, dir);
 	assert_int_equal(f->n_alarms, 0);
 }
 
