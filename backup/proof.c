@@ -115,13 +115,9 @@ int proof_put(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_se
 	      struct proof *io, struct diag *d)
 {
 	CLEANUP_FREE char *text = NULL;
-	char name[SET_NAME_LEN], stamp[SET_ID_MAX + 1], hex[9];
-	uint8_t salt[4];
+	char name[SET_NAME_LEN];
 
-	kdf_random(salt, sizeof(salt));
-	bytes_hex(hex, salt, sizeof(salt));
-	set_id_stamp(io->time, stamp);
-	snprintf(io->id, sizeof(io->id), "%.20s-%s", stamp, hex);
+	set_id_new(io->time, io->id);
 	object_name(io->kind, io->id, name);
 	int err = proof_build(io, volume_id, sign_seed, &text);
 	if (err == 0)

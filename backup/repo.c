@@ -144,6 +144,43 @@ int repo_create(const char *url, const uint8_t volume_id[16], const uint8_t sign
 	return err;
 }
 
+/* "lost+found" of a medium's filesystem counts as nothing. */
+static int check_empty(struct repo *r)
+{
+	char **names = NULL;
+	size_t n = 0, n_other = 0;
+	int err = repo_list(r, "", &names, &n);
+
+	for (size_t i = 0; err == 0 && i < n; i++)
+		n_other += strcmp(names[i], "lost+found") != 0;
+	repo_list_free(names, n);
+	return err ? err : n_other ? -EEXIST : 0;
+}
+
+int repo_create_copy(const char *path, struct repo *from, struct diag *d)
+{
+	CLEANUP_FREE uint8_t *text = NULL;
+	struct repo *r;
+	uint64_t size;
+	size_t len;
+	int err = attach(path, true, &r, d);
+
+	if (err)
+		return err;
+	err = repo_size(r, REPO_MARK, &size);
+	if (err == -ENOENT) {
+		err = check_empty(r);
+		if (err == 0)
+			err = repo_get(from, REPO_MARK, REPO_MARK_MAX, &text, &len);
+		if (err == 0)
+			err = repo_put_new(r, REPO_MARK, text, len);
+	}
+	repo_close(r);
+	if (err == -EEXIST)
+		return diag_fail(d, DIAG_EXISTS, err, "%s holds something else than a repository", path);
+	return err ? diag_fail_errno(d, err, "%s", path) : 0;
+}
+
 int repo_open(const char *url, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 	      struct repo **ret, struct diag *d)
 {

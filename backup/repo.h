@@ -22,6 +22,11 @@ struct repo;
  * DIAG_REPOSITORY_OTHER. */
 int repo_create(const char *url, const uint8_t volume_id[16], const uint8_t sign_seed[32],
 		struct diag *d);
+/*
+ * Makes a repository of the same volume in a folder, without keys: its mark is a copy of from's. The folder is new,
+ * empty, or a repository already (whose is for repo_open to check). DIAG_EXISTS when anything else lies in it.
+ */
+int repo_create_copy(const char *path, struct repo *from, struct diag *d);
 /* DIAG_NO_REPOSITORY, DIAG_REPOSITORY_OTHER (checked against volume_id and sign_pk). */
 int repo_open(const char *url, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 	      struct repo **ret, struct diag *d);

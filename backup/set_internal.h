@@ -51,6 +51,8 @@ void set_index_writer_free(struct set_index_writer *w);
 bool set_id_valid(const char *id);
 /* The part of an id that is its time: "20261128T091500Z". */
 void set_id_stamp(int64_t unix_seconds, char out[SET_ID_MAX + 1]);
+/* A new id: that stamp and random digits. */
+void set_id_new(int64_t unix_seconds, char out[SET_ID_MAX + 1]);
 
 /*
  * What a repository's answer means for a set: an object that is not there, too short, not a file or

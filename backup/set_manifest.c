@@ -54,6 +54,17 @@ void set_id_stamp(int64_t unix_seconds, char out[SET_ID_MAX + 1])
 	strftime(out, SET_ID_MAX + 1, "%Y%m%dT%H%M%SZ", &tm);
 }
 
+void set_id_new(int64_t unix_seconds, char out[SET_ID_MAX + 1])
+{
+	char stamp[SET_ID_MAX + 1], hex[9];
+	uint8_t salt[4];
+
+	set_id_stamp(unix_seconds, stamp);
+	kdf_random(salt, sizeof(salt));
+	bytes_hex(hex, salt, sizeof(salt));
+	snprintf(out, SET_ID_MAX + 1, "%.16s-%s", stamp, hex);
+}
+
 /* "LENGTH BLAKE2B XXH3" */
 static void put_pack(struct bytes_w *w, const char *key, const struct set_pack *p)
 {

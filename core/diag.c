@@ -154,6 +154,10 @@ static const struct row rows[DIAG_N] = {
 	[DIAG_HOLD] = {"hold", "A legal hold or a retention date forbids this.",
 		       "See it with 'coffer hold list' and wait, or have the hold released.",
 		       DIAG_EXIT_REFUSED},
+	[DIAG_MEDIUM] = {"medium", "This is not the offline medium that it should be.",
+			 "Compare label and folder with 'coffer backup media list', or forget a medium that "
+			 "is no more.",
+			 DIAG_EXIT_REFUSED},
 };
 
 /* ---- table ---- */

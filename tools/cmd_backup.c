@@ -34,7 +34,10 @@ static const char usage[] =
 	"       coffer backup prune VOLUME [--dry-run] [secret]\n"
 	"       coffer backup hold VOLUME SET --reason TEXT\n"
 	"       coffer backup holds VOLUME\n"
-	"       coffer backup release VOLUME SET --reason TEXT --identity FILE | VOLUME ORDER\n\n"
+	"       coffer backup release VOLUME SET --reason TEXT --identity FILE | VOLUME ORDER\n"
+	"       coffer backup export VOLUME [--set ID]... --to DIR --label LABEL [--kept department|platform] [secret]\n"
+	"       coffer backup import DIR VOLUME [--set ID]... [--label LABEL] [secret]\n"
+	"       coffer backup media list VOLUME | media forget VOLUME LABEL --reason TEXT [secret]\n\n"
 	"run     takes a set of a mounted volume, without stopping its writers; incremental when a parent fits.\n"
 	"        Needs no key: the serving process does the work.\n"
 	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none. When\n"
@@ -53,7 +56,13 @@ static const char usage[] =
 	"        Recorded on the trail: of an unmounted volume it needs the secret.\n"
 	"hold    keeps a set, and what it builds on, from being pruned or merged away; holds lists them.\n"
 	"release asks for the end of a hold, an order that the charter's quorum approves (coffer destroy approve), and\n"
-	"        with the ORDER's number executes it.\n\n"
+	"        with the ORDER's number executes it.\n"
+	"export  copies sets (the latest when none is named) and what they build on to DIR, offline media with a LABEL, as\n"
+	"        ciphertext; verified after copying; goes on where it was interrupted. DIR can be restored from and scrubbed\n"
+	"        like a repository. Whether it is kept with the department or on the platform goes into the register.\n"
+	"import  brings sets from such media, or any copy of the repository, back; what is damaged there is left out.\n"
+	"media   the register: which label holds which sets, where it is kept, since when, by whom. forget enters what\n"
+	"        became of a medium that is no more. Export, import and forget need the secret when VOLUME is not mounted.\n\n"
 	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub and verify also take\n"
 	"the path or S3 URL of a copy), and --json. A set may be named by the beginning of its id, or as \"latest\".\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
@@ -417,7 +426,7 @@ static int run(int argc, char **argv)
 	if (life >= 0)
 		return life;
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds or release");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, export, import or media");
 	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "%s, and options that %s knows",
 				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);

@@ -2,6 +2,7 @@
 #include "tools/cmd_backup_life.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@ enum option_bit {
 	SECRET = 512,
 };
 
+#define ANY SIZE_MAX /* operands: the verb counts them itself */
+
 static const struct verb {
 	const char *name, *operands;
 	size_t n_operands;
@@ -19,6 +22,9 @@ static const struct verb {
 } verbs[] = {
 	{"hold", "VOLUME and SET", 2, REASON | REPOSITORY, REASON, life_hold},
 	{"holds", "VOLUME", 1, 0, 0, life_holds},
+	{"export", "VOLUME", 1, SET | TO | LABEL | KEPT | REPOSITORY | SECRET, TO | LABEL, life_export},
+	{"import", "DIR and VOLUME", 2, SET | LABEL | REPOSITORY | SECRET, 0, life_import},
+	{"media", "list VOLUME, or forget VOLUME LABEL", ANY, REASON | REPOSITORY | SECRET, 0, life_media},
 	{"release", "VOLUME and a SET or an ORDER", 2, REASON | SECRET, 0, life_release},
 };
 
@@ -118,7 +124,7 @@ int cmd_backup_life(const struct cli_command *c, int argc, char **argv)
 			v = &verbs[i];
 	if (!v)
 		return -1;
-	if (arguments(&a, argc, argv, &given) != 0 || a.n_operands != v->n_operands)
+	if (arguments(&a, argc, argv, &given) != 0 || (v->n_operands == ANY ? a.n_operands < 2 : a.n_operands != v->n_operands))
 		return cli_usage(c, "%s takes %s, and options that it knows", v->name, v->operands);
 	if (given & ~v->options)
 		return cli_usage(c, "%s does not go with %s", option_name(given & ~v->options), v->name);

@@ -146,6 +146,7 @@ static void on_progress(void *arg, const json_t *p)
 static int through_server(const struct args *a, const struct located *l, const char *to, struct diag *d)
 {
 	json_t *paths = json_array(), *ok = NULL;
+	char copy[PATH_MAX];
 
 	for (size_t i = 0; i < a->n_paths; i++)
 		json_array_append_new(paths, control_name(a->paths[i]));
@@ -153,8 +154,9 @@ static int through_server(const struct args *a, const struct located *l, const c
 				"in_place", a->in_place, "all", a->all);
 	if (a->set)
 		json_object_set_new(req, "set", json_string(a->set));
-	if (a->repository)
-		json_object_set_new(req, "repository", json_string(a->repository));
+	if (a->repository) /* the serving process stands in another folder */
+		json_object_set_new(req, "repository",
+				    json_string(strchr(a->repository, '/') && realpath(a->repository, copy) ? copy : a->repository));
 	if (to)
 		json_object_set_new(req, "to", json_string(to));
 	int err = control_call(l->run, req, on_progress, NULL, &ok, d);

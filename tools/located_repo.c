@@ -14,6 +14,9 @@ static const char *choose_url(const struct conf *c, const char *name)
 	for (size_t i = 0; i < c->n_repositories; i++)
 		if (!name || !strcmp(c->repositories[i].name, name))
 			return c->repositories[i].url;
+	for (size_t i = 0; name && i < c->n_media; i++)
+		if (!strcmp(c->media[i].name, name) && *c->media[i].path)
+			return c->media[i].path;
 	return NULL;
 }
 

@@ -10,7 +10,7 @@ struct located_repo {
 	struct repo *repo;
 	struct set_catalog catalog;
 };
-/* name: of the repository in coffer.conf, or a path to a copy of one; NULL the first. DIAG_NO_REPOSITORY. */
+/* name: of the repository in coffer.conf, the label of a medium there that has a path, or a path to a copy of one; NULL the first. DIAG_NO_REPOSITORY. */
 int located_repo_open(const char *volume, const char *name, struct located_repo *ret, struct diag *d);
 void located_repo_close(struct located_repo *lr);
 

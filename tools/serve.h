@@ -69,10 +69,12 @@ int serve_control_start(struct server *s, pthread_t *ret, struct diag *d);
 int serve_op(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret_ok,
 	     struct diag *d);
 /*
- * A repository of coffer.conf, opened; DIAG_NO_REPOSITORY. name NULL: the first. The caller closes it after the operation, so that its medium can be
+ * A repository of coffer.conf, or an offline medium of it by label, opened; DIAG_NO_REPOSITORY. name NULL: the first. The caller closes it after the operation, so that its medium can be
  * taken away and brought back while the volume is mounted.
  */
 int serve_repo(struct server *s, const char *name, struct repo **ret, struct diag *d);
+/* The same; a trusted peer may also name the absolute folder of a copy. */
+int serve_repo_for(struct server *s, const struct peer *p, const char *name, struct repo **ret, struct diag *d);
 static inline void serve_repo_closep(struct repo **r)
 {
 	repo_close(*r);

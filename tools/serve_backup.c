@@ -315,7 +315,7 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 		return diag_fail(d, DIAG_USAGE, err ? err : -EINVAL, "restore");
 	err = check_target(s, to, &t.mount, d);
 	if (err == 0)
-		err = serve_repo(s, repository, &r, d);
+		err = serve_repo_for(s, p, repository, &r, d);
 	if (err == 0)
 		err = set_catalog_load(r, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, &cat, d);
 	if (err)

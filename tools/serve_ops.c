@@ -263,6 +263,7 @@ static const struct {
 	{"backup.hold", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, serve_op_backup_hold},
 	{"backup.holds", ~0u, serve_op_backup_holds},
 	{"backup.release", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_backup_release},
+	{"backup.medium", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_medium},
 	{"restore", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_restore},
 	{"destroy.inventory", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_inventory},
 	/* Any member may be asked to approve. */
@@ -295,16 +296,33 @@ int serve_op(struct server *s, const struct peer *p, const json_t *req, int fd, 
 	return diag_fail(d, DIAG_USAGE, -EINVAL, "control operation \"%s\"", name ? name : "");
 }
 
+/* Repositories by name, then offline media by label: those with a path in coffer.conf. */
+static const char *url_of(const struct conf *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_repositories; i++)
+		if (!name || !strcmp(c->repositories[i].name, name))
+			return c->repositories[i].url;
+	for (size_t i = 0; name && i < c->n_media; i++)
+		if (!strcmp(c->media[i].name, name) && *c->media[i].path)
+			return c->media[i].path;
+	return NULL;
+}
+
 int serve_repo(struct server *s, const char *name, struct repo **ret, struct diag *d)
 {
-	size_t i = 0;
+	const char *url = url_of(&s->conf, name);
 
-	while (name && i < s->conf.n_repositories && strcmp(s->conf.repositories[i].name, name) != 0)
-		i++;
-	if (i >= s->conf.n_repositories)
+	if (!url)
 		return diag_fail(d, DIAG_NO_REPOSITORY, -ENOENT, "%s",
 				 name ? name : "coffer.conf names no repository");
-	return repo_open(s->conf.repositories[i].url, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, ret, d);
+	return repo_open(url, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, ret, d);
+}
+
+int serve_repo_for(struct server *s, const struct peer *p, const char *name, struct repo **ret, struct diag *d)
+{
+	if (!name || *name != '/' || !p->trusted)
+		return serve_repo(s, name, ret, d);
+	return repo_open(name, keyring_volume_id(s->kr), keyring_header(s->kr)->sign_pk, ret, d);
 }
 
 bool serve_claim(struct server *s, bool *flag)

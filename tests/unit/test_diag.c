@@ -73,6 +73,7 @@ static void test_exit_codes(void **state)
 	static const enum diag_id refused[] = {
 		DIAG_PASS_WEAK,	 DIAG_NOT_MEMBER,  DIAG_ROLE,  DIAG_QUORUM, DIAG_REQUESTER,
 		DIAG_ORDER_STATE, DIAG_ORDER_DRIFT, DIAG_TRAIL, DIAG_DENIED, DIAG_HOLD,
+		DIAG_MEDIUM,
 	};
 	static const enum diag_id integrity[] = {
 		DIAG_HEADER_DAMAGED, DIAG_ANCHOR_DAMAGED, DIAG_ROLLED_BACK,
