@@ -63,20 +63,20 @@ static int add_ranges(struct sum *s, struct setview *sv, uint64_t id, uint64_t n
 {
 	CLEANUP_FREE uint8_t *buf = malloc(SET_RANGE);
 	uint8_t what[SET_RANGE_BLOCKS];
-	size_t first, run, count = setview_data_of(sv, id, &first);
-	uint64_t mapped = 0;
+	uint64_t mapped = 0, range;
+	struct view_data it;
+	int more = buf ? view_data_open(sv, id, &it) : -ENOMEM;
 
-	if (!buf)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i += run) {
-		int err = setview_range(sv, first + i, first + count, what, buf, &run);
-
-		if (err)
-			return err;
+	if (more)
+		return more;
+	while ((more = view_data_next(&it, &range, what, buf)) > 0) {
 		for (size_t k = 0; k < SET_RANGE_BLOCKS; k++)
 			mapped += what[k] == SET_BLOCK_DATA;
-		add_range(s, sv->data.v[first + i].e.range, what, buf);
+		add_range(s, range, what, buf);
 	}
+	view_data_close(&it);
+	if (more)
+		return more;
 	return mapped == n_mapped ? 0 : -EBADMSG;
 }
 

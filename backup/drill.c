@@ -18,58 +18,78 @@ void drill_bad(struct drill *dr, uint64_t id, const char *what)
 
 /* --- drawing --- */
 
-static int by_child(const void *a, const void *b)
-{
-	const struct view_entry *x = *(const struct view_entry *const *)a,
-				*y = *(const struct view_entry *const *)b;
+#define POOL_MAX 4096
 
-	return x->e.child < y->e.child ? -1 : x->e.child > y->e.child;
+static uint64_t tag_of(const struct drill *dr, uint64_t id)
+{
+	uint8_t b[8], out[KDF_KEY_LEN];
+
+	bytes_put64(b, id);
+	kdf_derive(out, dr->tag_key, "drill", b, sizeof(b));
+	return bytes_get64(out);
 }
 
-/* One name of each regular file whose key is there. */
+/* Where a tag stands or belongs; the pool is sorted. */
+static size_t place(const struct drill *dr, uint64_t tag)
+{
+	size_t lo = 0, hi = dr->n_pool;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (dr->pool[mid].tag < tag)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* The lowest tags stay. Two names of a file have one tag. */
+static void offer(struct drill *dr, const struct view_entry *ve)
+{
+	uint64_t tag = tag_of(dr, ve->e.child);
+
+	if (dr->any_past && tag <= dr->past)
+		return;
+	size_t i = place(dr, tag);
+	if (i == dr->cap_pool || (i < dr->n_pool && dr->pool[i].tag == tag))
+		return;
+	if (dr->n_pool < dr->cap_pool)
+		dr->n_pool++;
+	memmove(&dr->pool[i + 1], &dr->pool[i], (dr->n_pool - 1 - i) * sizeof(*dr->pool));
+	dr->pool[i] = (struct drill_drawn){tag, *ve};
+}
+
+/* Fills the pool with regular files whose key is there. */
 static int candidates(struct drill *dr)
 {
 	char order[KEYRING_ORDER_REF_MAX + 1];
-	const struct view_list *names = &dr->view->names;
-	size_t n = 0;
+	struct view_names it;
+	struct view_entry ve;
+	int more = view_names_open(dr->view, 0, 0, true, &it);
 
-	dr->pool = calloc(names->n + 1, sizeof(*dr->pool));
-	if (!dr->pool)
-		return -ENOMEM;
-	for (size_t i = 0; i < names->n; i++)
-		if (S_ISREG(names->v[i].e.type_mode))
-			dr->pool[n++] = &names->v[i];
-	qsort(dr->pool, n, sizeof(*dr->pool), by_child);
-	for (size_t i = 0; i < n; i++) {
-		const struct view_entry *ve = dr->pool[i];
-
-		if ((i + 1 < n && dr->pool[i + 1]->e.child == ve->e.child) ||
-		    keyring_gone(dr->in->kr, KEYRING_BACKUP, ve->e.child, order))
+	if (more)
+		return more;
+	dr->n_pool = 0;
+	while ((more = view_names_next(&it, &ve)) > 0) {
+		if (!S_ISREG(ve.e.type_mode) || keyring_gone(dr->in->kr, KEYRING_BACKUP, ve.e.child, order))
 			continue;
-		dr->pool[dr->n_pool++] = ve;
+		dr->res.n_in_set += !dr->any_past;
+		offer(dr, &ve);
 	}
-	dr->res.n_in_set = dr->n_pool;
-	return 0;
+	view_names_close(&it);
+	if (!dr->any_past && dr->n_pool < dr->cap_pool)
+		dr->res.n_in_set = dr->n_pool; /* all of them are here, each once */
+	return more;
 }
 
-static size_t below(size_t n)
+static int pool_new(struct drill *dr)
 {
-	uint64_t r, end = UINT64_MAX - UINT64_MAX % n;
-
-	do
-		kdf_random(&r, sizeof(r));
-	while (r >= end);
-	return (size_t)(r % n);
-}
-
-/* Takes one out of the pool. */
-static const struct view_entry *draw(struct drill *dr)
-{
-	size_t i = below(dr->n_pool);
-	const struct view_entry *ve = dr->pool[i];
-
-	dr->pool[i] = dr->pool[--dr->n_pool];
-	return ve;
+	dr->cap_pool = POOL_MAX;
+	dr->pool = calloc(dr->cap_pool, sizeof(*dr->pool));
+	kdf_random(dr->tag_key, sizeof(dr->tag_key));
+	return dr->pool ? candidates(dr) : -ENOMEM;
 }
 
 /* --- one file --- */
@@ -141,16 +161,36 @@ static int one(struct drill *dr, const struct view_entry *ve)
 	return 0;
 }
 
+/* Draws until there are enough or the set has no more. */
+static int draw(struct drill *dr)
+{
+	int err = 0;
+
+	while (err == 0 && dr->n_pool && dr->res.n_files < dr->in->n_files) {
+		for (size_t i = 0; err == 0 && i < dr->n_pool && dr->res.n_files < dr->in->n_files; i++)
+			err = one(dr, &dr->pool[i].name);
+		dr->past = dr->pool[dr->n_pool - 1].tag;
+		dr->any_past = true;
+		if (err || dr->res.n_files == dr->in->n_files || dr->n_pool < dr->cap_pool)
+			break;
+		err = candidates(dr);
+		if (err)
+			diag_fail_errno(dr->d, err, "set %s, index", setview_id(dr->view));
+	}
+	return err;
+}
+
 static int all(struct drill *dr)
 {
-	int err = candidates(dr);
+	int err = pool_new(dr);
 
+	if (err == -EBADMSG)
+		return diag_fail(dr->d, DIAG_SET_DAMAGED, err, "set %s, index", setview_id(dr->view));
 	if (err == 0)
 		err = drill_scratch_begin(dr);
 	if (err)
 		return diag_fail_errno(dr->d, err, "%s", dr->in->scratch);
-	while (err == 0 && dr->n_pool && dr->res.n_files < dr->in->n_files)
-		err = one(dr, draw(dr));
+	err = draw(dr);
 	drill_scratch_end(dr);
 	return err ? err : drill_live_settle(dr);
 }

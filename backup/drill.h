@@ -24,7 +24,8 @@ struct drill_request {
 	void *arg;
 };
 struct drill_result {
-	uint64_t n_in_set;  /* regular files that could be drawn */
+	/* Regular files that could be drawn; of a set with thousands of them, their names. */
+	uint64_t n_in_set;
 	uint64_t n_files;   /* drawn: good or bad */
 	uint64_t n_bytes;   /* restored */
 	uint64_t n_live;    /* compared with the live file as well */

@@ -11,14 +11,22 @@ struct drill_look {
 	uint64_t id;
 	bool same, changed;
 };
+struct drill_drawn {
+	uint64_t tag;
+	struct view_entry name;
+};
 struct drill {
 	const struct drill_request *in;
 	struct drill_result res;
 	struct diag *d;
 	struct setview *view, *second;
-	/* one name of each file not drawn yet; points into view */
-	const struct view_entry **pool;
-	size_t n_pool;
+	/* A sample: one name of each of the files whose tags come first, and of those that follow the last
+	 * one drawn. A tag is a keyed hash of the id, so their order is a random one. */
+	struct drill_drawn *pool; /* by tag */
+	size_t n_pool, cap_pool;
+	uint8_t tag_key[KDF_KEY_LEN];
+	uint64_t past; /* tags up to here were drawn */
+	bool any_past;
 	char scratch[PATH_MAX];
 	int scratch_fd;
 	struct restore *restore;

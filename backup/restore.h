@@ -23,7 +23,8 @@ void setview_close(struct setview *sv);
 int setview_resolve(struct setview *sv, const char *path, uint64_t *ret_id, struct diag *d);
 /* Attributes; -EKEYREVOKED, -EBADMSG. */
 int setview_attr(struct setview *sv, uint64_t id, struct volume_attr *ret);
-/* Children: name NULL and order set when destroyed; both NULL when its name record is damaged. */
+/* Children: name NULL and order set when destroyed; both NULL when its name record is damaged, and once, with
+ * child 0, when a part of the index is, so that there may be others. */
 typedef int (*setview_fn)(void *arg, uint64_t child, uint32_t type_mode, const char *name,
 			  const char *order);
 int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg);

@@ -139,20 +139,19 @@ static int write_range(struct restore *r, int fd, uint64_t range,
 static int write_blocks(struct restore *r, int fd, uint64_t id, const struct set_node *n)
 {
 	uint8_t what[SET_RANGE_BLOCKS];
-	uint64_t n_mapped = 0;
-	size_t first, run, count = setview_data_of(r->sv, id, &first);
-	int err = 0;
+	uint64_t n_mapped = 0, range;
+	struct view_data it;
+	int err = 0, more = view_data_open(r->sv, id, &it);
 
-	for (size_t i = 0; err == 0 && i < count; i += run) {
-		uint64_t range = r->sv->data.v[first + i].e.range;
-
-		err = setview_range(r->sv, first + i, first + count, what, r->range, &run);
-		if (err)
-			break;
+	if (more)
+		return more;
+	while (err == 0 && (more = view_data_next(&it, &range, what, r->range)) > 0) {
 		for (size_t k = 0; k < SET_RANGE_BLOCKS; k++)
 			n_mapped += what[k] == SET_BLOCK_DATA;
 		err = write_range(r, fd, range, what, n->attr.size);
 	}
+	view_data_close(&it);
+	err = err ? err : more;
 	/* Never a hole for want of a record. */
 	return err == 0 && n_mapped != n->n_mapped ? -EBADMSG : err;
 }

@@ -3,7 +3,8 @@
  *
  *   sets/ID/pack-NNNNN  framed records, each sealed under its file's backup key
  *   sets/ID/packs       length, digest and checksum of each pack
- *   sets/ID/index       ids, versions, offsets, checksums; in chunks under the index epoch key
+ *   sets/ID/index       where the blocks of the index lie in the packs; under the index epoch key,
+ *                       as the blocks are: ids, versions, offsets, checksums (backup/set_index.h)
  *   sets/ID/manifest    signed by the volume, written last: without it there is no set
  *
  * ID is UTC time and eight random hex digits: "20261128T091500Z-1a2b3c4d". Format: docs/format.md
@@ -29,6 +30,7 @@ enum set_kind {
 	SET_DATA = 3, /* one range of a file: data runs and holes; key of id */
 	SET_GONE = 4, /* index only: a link that is no more */
 	SET_EDGE = 5, /* index only: two ids of one lineage */
+	SET_INDEX = 6, /* in packs only: a block of the index, no entry in it */
 };
 
 /* An index entry. Fields that a kind does not use are zero. */
@@ -98,7 +100,7 @@ int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, si
 int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_t *ret_n,
 		      struct diag *d);
 
-/* Calls fn for every entry of a set's index, verified. */
+/* Calls fn for every entry of a set's index, verified; in no order that means anything. */
 typedef int (*set_entry_fn)(void *arg, const struct set_entry *e);
 int set_index_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		   set_entry_fn fn, void *arg, struct diag *d);

@@ -1,11 +1,10 @@
 /*
- * A set's index: entries in chunks, each sealed under the index epoch key, bound to volume, set and
- * position.
+ * A set's index: the bytes of entries, blocks and fences, and how they are sealed.
  *
  * It holds ids, versions and places, never names; so it stays readable after a destruction and
  * tells which records are gone.
  */
-#include "backup/set_internal.h"
+#include "backup/set_index.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,34 +15,56 @@
 #include "core/suite.h"
 #include "fs/volume.h"
 
-#define CHUNK_LEN (256u << 10) /* plaintext, at which a chunk is sealed */
-#define CHUNK_MAX (CHUNK_LEN + 4096 + SUITE_BOX_OVERHEAD)
-#define INDEX_MAX ((size_t)4 << 30)
-#define AD_LABEL "coffer-index"
-#define AD_LABEL_LEN 12
-#define AD_LEN (AD_LABEL_LEN + 16 + SET_ID_MAX + 1 + 5)
+#define BLOCK_LABEL "coffer-index"
+#define TOP_LABEL "coffer-index-top"
+#define AD_MAX (16 + 16 + SET_ID_MAX + 1 + SET_FRAME_LEN)
+#define TOP_VERSION 1
+#define BLOCKS_MAX (64u << 20)
 
-static void associated(struct keyring *kr, const char *id, uint32_t chunk, bool last,
-		       uint8_t ad[AD_LEN])
+/* --- order --- */
+
+struct set_key set_entry_key(const struct set_entry *e)
 {
-	memset(ad, 0, AD_LEN);
-	memcpy(ad, AD_LABEL, AD_LABEL_LEN);
-	memcpy(ad + AD_LABEL_LEN, keyring_volume_id(kr), 16);
-	memcpy(ad + AD_LABEL_LEN + 16, id, strlen(id));
-	bytes_put32(ad + AD_LEN - 5, chunk);
-	ad[AD_LEN - 1] = last;
+	struct set_key k = {.id = e->id, .class = e->kind == SET_GONE ? SET_NAME : e->kind};
+
+	switch (e->kind) {
+	case SET_NAME:
+	case SET_GONE:
+	case SET_EDGE:
+		k.sub = e->link;
+		break;
+	case SET_DATA:
+		k.sub = e->range;
+		break;
+	}
+	return k;
 }
 
-static void index_key(struct keyring *kr, uint8_t ret[KDF_KEY_LEN])
+static int cmp64(uint64_t a, uint64_t b)
 {
-	uint8_t epoch[KDF_KEY_LEN];
-
-	keyring_epoch_key(kr, KEYRING_INDEX, epoch);
-	kdf_derive(ret, epoch, "set index", NULL, 0);
-	secret_wipe(epoch, sizeof(epoch));
+	return a < b ? -1 : a > b;
 }
 
-static void put_entry(struct bytes_w *w, const struct set_entry *e)
+int set_key_cmp(const struct set_key *a, const struct set_key *b)
+{
+	int c = cmp64(a->id, b->id);
+
+	if (c == 0)
+		c = cmp64(a->class, b->class);
+	return c ? c : cmp64(a->sub, b->sub);
+}
+
+int set_entry_cmp(const void *a, const void *b)
+{
+	const struct set_key x = set_entry_key(a), y = set_entry_key(b);
+	int c = set_key_cmp(&x, &y);
+
+	return c ? c : cmp64(((const struct set_entry *)a)->kind, ((const struct set_entry *)b)->kind);
+}
+
+/* --- entries --- */
+
+void set_index_put_entry(struct bytes_w *w, const struct set_entry *e)
 {
 	bytes_w_u8(w, e->kind);
 	bytes_w_u8(w, e->flags);
@@ -115,45 +136,7 @@ static void get_entry(struct bytes_r *r, struct set_entry *e)
 	bytes_r_copy(r, e->sum, SET_CHECKSUM_LEN);
 }
 
-static int seal_chunk(struct set_index_writer *w, bool last)
-{
-	uint8_t key[KDF_KEY_LEN], ad[AD_LEN];
-	size_t box_len = w->chunk.len + SUITE_BOX_OVERHEAD;
-
-	if (w->chunk.err)
-		return w->chunk.err;
-	bytes_w_u32(&w->out, (uint32_t)box_len);
-	uint8_t *box = bytes_w_room(&w->out, box_len);
-	if (!box)
-		return w->out.err;
-	index_key(w->kr, key);
-	associated(w->kr, w->id, w->n_chunks++, last, ad);
-	suite_seal(keyring_suite(w->kr), key, ad, sizeof(ad), w->chunk.buf, w->chunk.len, box);
-	secret_wipe(key, sizeof(key));
-	bytes_w_reset(&w->chunk);
-	return 0;
-}
-
-int set_index_add(struct set_index_writer *w, const struct set_entry *e)
-{
-	put_entry(&w->chunk, e);
-	if (w->chunk.err)
-		return w->chunk.err;
-	return w->chunk.len >= CHUNK_LEN ? seal_chunk(w, false) : 0;
-}
-
-int set_index_finish(struct set_index_writer *w)
-{
-	return seal_chunk(w, true);
-}
-
-void set_index_writer_free(struct set_index_writer *w)
-{
-	bytes_w_free(&w->chunk);
-	bytes_w_free(&w->out);
-}
-
-static int each_entry(const uint8_t *plain, size_t len, set_entry_fn fn, void *arg)
+int set_index_entries(const uint8_t *plain, size_t len, set_entry_fn fn, void *arg)
 {
 	struct bytes_r r = bytes_r_init(plain, len);
 	struct set_entry e;
@@ -169,61 +152,182 @@ static int each_entry(const uint8_t *plain, size_t len, set_entry_fn fn, void *a
 	return 0;
 }
 
-/* One chunk opened; whether it says it is the last must fit its place. */
-static int open_chunk(struct keyring *kr, const char *id, uint32_t chunk, bool last,
-		      const uint8_t *box, size_t box_len, set_entry_fn fn, void *arg)
-{
-	CLEANUP_FREE uint8_t *plain = malloc(box_len);
-	uint8_t key[KDF_KEY_LEN], ad[AD_LEN];
+/* --- seals --- */
 
-	if (!plain)
-		return -ENOMEM;
-	index_key(kr, key);
-	associated(kr, id, chunk, last, ad);
-	int err = suite_open(keyring_suite(kr), key, ad, sizeof(ad), box, box_len, plain);
-	secret_wipe(key, sizeof(key));
-	return err ? err : each_entry(plain, box_len - SUITE_BOX_OVERHEAD, fn, arg);
+static void index_key(struct keyring *kr, uint8_t ret[KDF_KEY_LEN])
+{
+	uint8_t epoch[KDF_KEY_LEN];
+
+	keyring_epoch_key(kr, KEYRING_INDEX, epoch);
+	kdf_derive(ret, epoch, "set index", NULL, 0);
+	secret_wipe(epoch, sizeof(epoch));
 }
 
-static int read_chunks(struct repo *r, struct keyring *kr, const struct set_manifest *m,
-		       const char *name, set_entry_fn fn, void *arg)
+/* label || volume id || set id, zeros to 32 bytes || frame (of blocks) */
+static size_t associated(struct keyring *kr, const char *label, const char *id, const uint8_t *frame,
+			 uint8_t ad[AD_MAX])
 {
-	CLEANUP_FREE uint8_t *box = malloc(CHUNK_MAX);
-	uint8_t len_bytes[4];
-	uint64_t off = 0;
-	int err = box ? 0 : -ENOMEM;
+	size_t n = strlen(label);
 
-	for (uint32_t chunk = 0; err == 0 && off < m->index.len; chunk++) {
-		err = set_damage(repo_read(r, name, off, len_bytes, sizeof(len_bytes)));
-		if (err)
-			break;
-		uint32_t box_len = bytes_get32(len_bytes);
-		off += sizeof(len_bytes);
-		if (box_len < SUITE_BOX_OVERHEAD || box_len > CHUNK_MAX ||
-		    box_len > m->index.len - off)
-			return -EBADMSG;
-		err = set_damage(repo_read(r, name, off, box, box_len));
-		off += box_len;
-		if (err == 0)
-			err = open_chunk(kr, m->id, chunk, off == m->index.len, box, box_len, fn,
-					 arg);
-	}
+	memset(ad, 0, AD_MAX);
+	memcpy(ad, label, n);
+	memcpy(ad + n, keyring_volume_id(kr), 16);
+	memcpy(ad + n + 16, id, strlen(id));
+	n += 16 + SET_ID_MAX + 1;
+	if (!frame)
+		return n;
+	memcpy(ad + n, frame, SET_FRAME_LEN);
+	return n + SET_FRAME_LEN;
+}
+
+static void block_frame(uint32_t number, size_t box_len, uint8_t f[SET_FRAME_LEN])
+{
+	const struct set_entry e = {.kind = SET_INDEX, .range = number};
+
+	set_frame_put(f, &e, 0, (uint32_t)box_len);
+}
+
+int set_index_block_seal(struct keyring *kr, const char *id, uint32_t number, const void *plain, size_t len,
+			 struct bytes_w *out)
+{
+	size_t box_len = len + SUITE_BOX_OVERHEAD;
+	uint8_t *f = bytes_w_room(out, SET_FRAME_LEN + box_len);
+	uint8_t key[KDF_KEY_LEN], ad[AD_MAX];
+
+	if (!f)
+		return out->err;
+	block_frame(number, box_len, f);
+	size_t ad_len = associated(kr, BLOCK_LABEL, id, f, ad);
+	index_key(kr, key);
+	suite_seal(keyring_suite(kr), key, ad, ad_len, plain, len, f + SET_FRAME_LEN);
+	secret_wipe(key, sizeof(key));
+	return 0;
+}
+
+static int open_box(struct keyring *kr, const uint8_t *ad, size_t ad_len, const uint8_t *box, size_t len,
+		    struct bytes_w *out)
+{
+	uint8_t key[KDF_KEY_LEN];
+	size_t before = out->len;
+	uint8_t *plain = bytes_w_room(out, len - SUITE_BOX_OVERHEAD);
+
+	if (!plain)
+		return out->err;
+	index_key(kr, key);
+	int err = suite_open(keyring_suite(kr), key, ad, ad_len, box, len, plain);
+	secret_wipe(key, sizeof(key));
+	if (err)
+		out->len = before;
 	return err;
 }
 
-int set_index_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
-		   set_entry_fn fn, void *arg, struct diag *d)
+int set_index_block_open(struct keyring *kr, const char *id, uint32_t number, const void *stored, size_t len,
+			 struct bytes_w *out)
 {
-	char name[SET_NAME_LEN];
-	uint64_t size;
+	uint8_t f[SET_FRAME_LEN], ad[AD_MAX];
 
-	set_object(m->id, "index", name);
-	int err = set_damage(repo_size(r, name, &size));
-	if (err == 0 && (size != m->index.len || size > INDEX_MAX || size == 0))
-		err = -EBADMSG;
-	if (err == 0)
-		err = read_chunks(r, kr, m, name, fn, arg);
-	if (err == -EBADMSG)
-		return diag_fail(d, DIAG_SET_DAMAGED, err, "set %s, index", m->id);
-	return err ? diag_fail_errno(d, err, "%s/%s", repo_url(r), name) : 0;
+	if (len <= SET_FRAME_LEN + SUITE_BOX_OVERHEAD)
+		return -EBADMSG;
+	block_frame(number, len - SET_FRAME_LEN, f);
+	if (memcmp(f, stored, SET_FRAME_LEN) != 0)
+		return -EBADMSG;
+	size_t ad_len = associated(kr, BLOCK_LABEL, id, f, ad);
+	return open_box(kr, ad, ad_len, (const uint8_t *)stored + SET_FRAME_LEN, len - SET_FRAME_LEN, out);
+}
+
+/* --- fences --- */
+
+static void put_key(struct bytes_w *w, const struct set_key *k)
+{
+	bytes_w_varint(w, k->id);
+	bytes_w_u8(w, k->class);
+	bytes_w_varint(w, k->sub);
+}
+
+static struct set_key get_key(struct bytes_r *r)
+{
+	struct set_key k = {.id = bytes_r_varint(r), .class = bytes_r_u8(r)};
+
+	k.sub = bytes_r_varint(r);
+	return k;
+}
+
+void set_index_put_fences(struct bytes_w *w, const struct set_fence *f, size_t n)
+{
+	bytes_w_u8(w, TOP_VERSION);
+	bytes_w_varint(w, n);
+	for (size_t i = 0; i < n; i++) {
+		put_key(w, &f[i].first);
+		put_key(w, &f[i].last);
+		bytes_w_varint(w, f[i].n);
+		bytes_w_varint(w, f[i].pack);
+		bytes_w_varint(w, f[i].off);
+		bytes_w_varint(w, f[i].len);
+	}
+}
+
+static void get_fence(struct bytes_r *r, struct set_fence *f)
+{
+	f->first = get_key(r);
+	f->last = get_key(r);
+	f->n = small(r);
+	f->pack = small(r);
+	f->off = small(r);
+	f->len = small(r);
+	if (set_key_cmp(&f->first, &f->last) > 0 || f->n == 0 || f->n > SET_INDEX_BLOCK_ENTRIES ||
+	    f->len <= SET_FRAME_LEN + SUITE_BOX_OVERHEAD || f->len > SET_INDEX_BLOCK_MAX)
+		bytes_r_fail(r);
+}
+
+int set_index_fences(const void *plain, size_t len, struct set_fence **ret, size_t *ret_n)
+{
+	struct bytes_r r = bytes_r_init(plain, len);
+	uint8_t version = bytes_r_u8(&r);
+	uint64_t n = bytes_r_varint(&r);
+
+	/* Each takes more bytes than one. */
+	if (version != TOP_VERSION || r.err || n > BLOCKS_MAX || n > r.left)
+		return -EBADMSG;
+	CLEANUP_FREE struct set_fence *f = calloc(n ? (size_t)n : 1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	for (size_t i = 0; i < n && !r.err; i++)
+		get_fence(&r, &f[i]);
+	if (bytes_r_done(&r))
+		return -EBADMSG;
+	*ret = STEAL_PTR(f);
+	*ret_n = (size_t)n;
+	return 0;
+}
+
+int set_index_top_seal(struct keyring *kr, const char *id, const struct set_fence *f, size_t n,
+		       struct bytes_w *out)
+{
+	CLEANUP_BYTES struct bytes_w plain = {0};
+	uint8_t key[KDF_KEY_LEN], ad[AD_MAX];
+
+	set_index_put_fences(&plain, f, n);
+	if (plain.err)
+		return plain.err;
+	uint8_t *box = bytes_w_room(out, plain.len + SUITE_BOX_OVERHEAD);
+	if (!box)
+		return out->err;
+	size_t ad_len = associated(kr, TOP_LABEL, id, NULL, ad);
+	index_key(kr, key);
+	suite_seal(keyring_suite(kr), key, ad, ad_len, plain.buf, plain.len, box);
+	secret_wipe(key, sizeof(key));
+	return 0;
+}
+
+int set_index_top_open(struct keyring *kr, const char *id, const void *box, size_t len,
+		       struct set_fence **ret, size_t *ret_n)
+{
+	CLEANUP_BYTES struct bytes_w plain = {0};
+	uint8_t ad[AD_MAX];
+
+	if (len <= SUITE_BOX_OVERHEAD)
+		return -EBADMSG;
+	size_t ad_len = associated(kr, TOP_LABEL, id, NULL, ad);
+	int err = open_box(kr, ad, ad_len, box, len, &plain);
+	return err ? err : set_index_fences(plain.buf, plain.len, ret, ret_n);
 }

@@ -8,6 +8,7 @@
 
 #define SET_RECORD_MAX (4u << 20) /* plaintext; xattrs and inline data fit as well */
 #define SET_FRAME_MAX (SET_RECORD_MAX + (SET_RECORD_MAX >> 3) + 1024) /* as stored */
+#define SET_INDEX_BLOCK_MAX (64u << 10) /* as stored, frame included */
 #define SET_OBJECT_MAX 24
 #define SET_NAME_LEN (SET_ID_MAX + SET_OBJECT_MAX + 8)
 
@@ -23,6 +24,9 @@ void set_sum_free(struct set_sum *s);
 void set_object_pack(const char *id, uint32_t pack, char out[SET_NAME_LEN]);
 void set_object(const char *id, const char *what, char out[SET_NAME_LEN]);
 
+/* A frame; the length of the box is that of what follows it. */
+void set_frame_put(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t basis, uint32_t box_len);
+
 /*
  * Compresses, pads, seals and frames one record of kind NODE, NAME or DATA; the stored bytes are
  * appended to out, and e->len and e->sum are set. basis as in docs/format.md. -EKEYREVOKED when the
@@ -35,18 +39,6 @@ size_t set_record_room(size_t len);
 /* Checks and opens stored bytes (frame and box) that e describes. */
 int set_record_open(struct keyring *kr, const struct set_entry *e, const void *stored, size_t len,
 		    struct bytes_w *out);
-
-/* Index codec. The writer seals a chunk whenever it is full; finish appends the last one. */
-struct set_index_writer {
-	struct keyring *kr;
-	char id[SET_ID_MAX + 1];
-	uint32_t n_chunks;
-	struct bytes_w chunk;
-	struct bytes_w out;
-};
-int set_index_add(struct set_index_writer *w, const struct set_entry *e);
-int set_index_finish(struct set_index_writer *w);
-void set_index_writer_free(struct set_index_writer *w);
 
 bool set_id_valid(const char *id);
 /* The part of an id that is its time: "20261128T091500Z". */

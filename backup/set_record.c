@@ -81,11 +81,12 @@ static int record_key(struct keyring *kr, const struct set_entry *e, uint8_t ret
 
 static uint64_t sequence_of(const struct set_entry *e)
 {
-	return e->kind == SET_NAME ? e->link : e->kind == SET_DATA ? e->range : 0;
+	return e->kind == SET_NAME				    ? e->link
+	       : e->kind == SET_DATA || e->kind == SET_INDEX ? e->range
+							     : 0;
 }
 
-static void put_frame(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t basis,
-		      uint32_t box_len)
+void set_frame_put(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t basis, uint32_t box_len)
 {
 	memset(f, 0, SET_FRAME_LEN);
 	memcpy(f, FRAME_MAGIC, 4);
@@ -186,7 +187,7 @@ int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, con
 	uint8_t *f = bytes_w_room(out, stored);
 	if (!f)
 		return out->err;
-	put_frame(f, e, basis, (uint32_t)(plain_len + SUITE_BOX_OVERHEAD));
+	set_frame_put(f, e, basis, (uint32_t)(plain_len + SUITE_BOX_OVERHEAD));
 	err = seal_box(kr, e, f, plain, plain_len, f + SET_FRAME_LEN);
 	if (err) {
 		out->len = before;
@@ -206,7 +207,7 @@ static int check_frame(const struct set_entry *e, const uint8_t *f, size_t len)
 		return -EBADMSG;
 	/* The basis is the frame's own word: for names it is the child, which the index knows. */
 	uint64_t basis = e->kind == SET_NAME ? e->child : bytes_get64(f + 40);
-	put_frame(expected, e, basis, (uint32_t)(len - SET_FRAME_LEN));
+	set_frame_put(expected, e, basis, (uint32_t)(len - SET_FRAME_LEN));
 	return memcmp(expected, f, SET_FRAME_LEN) == 0 ? 0 : -EBADMSG;
 }
 

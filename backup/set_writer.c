@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "backup/set_internal.h"
+#include "backup/set_index.h"
 #include "core/cleanup.h"
 
 #define READ_BACK (1u << 20)
@@ -30,32 +30,6 @@ static void new_id(char out[SET_ID_MAX + 1])
 	kdf_random(salt, sizeof(salt));
 	bytes_hex(hex, salt, sizeof(salt));
 	snprintf(out, SET_ID_MAX + 1, "%.16s-%s", stamp, hex);
-}
-
-int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
-		   struct set_writer **ret)
-{
-	struct set_writer *w = calloc(1, sizeof(*w));
-	char name[SET_NAME_LEN];
-
-	if (!w)
-		return -ENOMEM;
-	w->repo = r;
-	w->kr = kr;
-	w->m = *m;
-	w->m.packs = NULL;
-	w->m.n_packs = 0;
-	new_id(w->m.id);
-	w->index.kr = kr;
-	strcpy(w->index.id, w->m.id);
-	set_object(w->m.id, SET_UNFINISHED, name);
-	int err = repo_put_new(r, name, NULL, 0);
-	if (err) {
-		set_writer_free(w);
-		return err;
-	}
-	*ret = w;
-	return 0;
 }
 
 /* What the repository gives back must be what was put: a set counts only when it can be read. */
@@ -111,6 +85,48 @@ static int flush_pack(struct set_writer *w)
 	return err;
 }
 
+/* A block of the index goes among the records. */
+static int put_block(void *arg, uint32_t number, const void *plain, size_t len, uint32_t *ret_pack,
+		     uint32_t *ret_off, uint32_t *ret_len)
+{
+	struct set_writer *w = arg;
+	int err = w->pack.len + SET_INDEX_BLOCK_MAX > SET_PACK_MAX ? flush_pack(w) : 0;
+
+	if (err)
+		return err;
+	*ret_pack = (uint32_t)w->m.n_packs;
+	*ret_off = (uint32_t)w->pack.len;
+	err = set_index_block_seal(w->kr, w->m.id, number, plain, len, &w->pack);
+	*ret_len = (uint32_t)w->pack.len - *ret_off;
+	return err;
+}
+
+int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
+		   struct set_writer **ret)
+{
+	struct set_writer *w = calloc(1, sizeof(*w));
+	char name[SET_NAME_LEN];
+
+	if (!w)
+		return -ENOMEM;
+	w->repo = r;
+	w->kr = kr;
+	w->m = *m;
+	w->m.packs = NULL;
+	w->m.n_packs = 0;
+	new_id(w->m.id);
+	w->index.put = put_block;
+	w->index.arg = w;
+	set_object(w->m.id, SET_UNFINISHED, name);
+	int err = repo_put_new(r, name, NULL, 0);
+	if (err) {
+		set_writer_free(w);
+		return err;
+	}
+	*ret = w;
+	return 0;
+}
+
 static void count(struct set_writer *w, const struct set_entry *e, size_t len)
 {
 	w->n_records++;
@@ -155,13 +171,13 @@ void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint6
 /* What the manifest vouches for beside the packs. */
 static int put_tables(struct set_writer *w)
 {
-	CLEANUP_BYTES struct bytes_w table = {0};
+	CLEANUP_BYTES struct bytes_w table = {0}, top = {0};
 	char name[SET_NAME_LEN];
-	int err = set_index_finish(&w->index);
+	int err = set_index_top_seal(w->kr, w->m.id, w->index.fences, w->index.n_fences, &top);
 
 	if (err == 0) {
 		set_object(w->m.id, "index", name);
-		err = put_object(w, name, &w->index.out, &w->m.index);
+		err = put_object(w, name, &top, &w->m.index);
 	}
 	if (err == 0)
 		err = set_pack_table_encode(&w->m, &table);
@@ -176,8 +192,10 @@ int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct 
 {
 	CLEANUP_FREE char *text = NULL;
 	char name[SET_NAME_LEN];
-	int err = flush_pack(w);
+	int err = set_index_flush(&w->index);
 
+	if (err == 0)
+		err = flush_pack(w);
 	if (err == 0)
 		err = put_tables(w);
 	if (err == 0)

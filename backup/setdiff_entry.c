@@ -6,31 +6,22 @@
 #include "backup/content.h"
 #include "backup/setdiff_internal.h"
 
-static uint64_t newest_data(const struct setview *sv, uint64_t id)
-{
-	size_t first, n = setview_data_of(sv, id, &first);
-	uint64_t version = 0;
-
-	for (size_t i = first; i < first + n; i++)
-		if (sv->data.v[i].e.version > version)
-			version = sv->data.v[i].e.version;
-	return version;
-}
-
 static uint64_t timeline(const struct setview *sv)
 {
 	return sv->catalog->sets[sv->chain[sv->n_chain - 1]].timeline;
 }
 
 /* The same version of the same file, by the indices alone. Transactions mean something only within
- * one history. */
+ * one history. What cannot be read is not the same: comparing it will tell. */
 static bool same_version(const struct setdiff *x, uint64_t a, uint64_t b)
 {
-	const struct view_entry *va = setview_node(x->view[0], a), *vb = setview_node(x->view[1], b);
+	uint64_t newest[2];
+	struct view_entry va, vb;
 
-	return a == b && va && vb && va->e.version == vb->e.version &&
-	       timeline(x->view[0]) == timeline(x->view[1]) &&
-	       newest_data(x->view[0], a) == newest_data(x->view[1], b);
+	return a == b && timeline(x->view[0]) == timeline(x->view[1]) &&
+	       setview_node(x->view[0], a, &va) == 0 && setview_node(x->view[1], b, &vb) == 0 &&
+	       va.e.version == vb.e.version && view_data_version(x->view[0], a, &newest[0]) == 0 &&
+	       view_data_version(x->view[1], b, &newest[1]) == 0 && newest[0] == newest[1];
 }
 
 static bool has_xattr(const struct set_node *n, const char *key, const uint8_t *val, size_t len)

@@ -1,6 +1,6 @@
 /*
- * The tree of a set as of its snapshot: indices of the chain merged, the latest of everything, what
- * is gone left out.
+ * The tree of a set as of its snapshot: of everything the latest record in the chain's indices, what is
+ * gone left out. Nothing is held but the indices' fences and some blocks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,93 +9,14 @@
 #include "backup/setview_internal.h"
 #include "core/cleanup.h"
 
-struct loading {
-	struct setview *sv;
-	uint32_t set;
-};
-
-static int push(struct view_list *l, const struct set_entry *e, uint32_t set)
+static int open_index(struct setview *sv, size_t i, struct diag *d)
 {
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 1024;
-		struct view_entry *more = realloc(l->v, cap * sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		l->v = more;
-		l->cap = cap;
-	}
-	l->v[l->n++] = (struct view_entry){.e = *e, .set = set};
-	return 0;
-}
+	const struct set_manifest *m = &sv->catalog->sets[sv->chain[i]];
+	int err = set_index_open(sv->repo, sv->kr, m, sv->blocks, &sv->index[i]);
 
-static int on_entry(void *arg, const struct set_entry *e)
-{
-	struct loading *l = arg;
-
-	switch (e->kind) {
-	case SET_NODE:
-		return push(&l->sv->nodes, e, l->set);
-	case SET_NAME:
-	case SET_GONE:
-		return push(&l->sv->names, e, l->set);
-	case SET_DATA:
-		return push(&l->sv->data, e, l->set);
-	default:
-		return 0;
-	}
-}
-
-static int cmp64(uint64_t a, uint64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	const struct view_entry *x = a, *y = b;
-	int c = cmp64(x->e.id, y->e.id);
-
-	return c ? c : cmp64(x->set, y->set);
-}
-
-static int by_link(const void *a, const void *b)
-{
-	const struct view_entry *x = a, *y = b;
-	int c = cmp64(x->e.id, y->e.id);
-
-	if (c == 0)
-		c = cmp64(x->e.link, y->e.link);
-	return c ? c : cmp64(x->set, y->set);
-}
-
-static int by_range(const void *a, const void *b)
-{
-	const struct view_entry *x = a, *y = b;
-	int c = cmp64(x->e.id, y->e.id);
-
-	if (c == 0)
-		c = cmp64(x->e.range, y->e.range);
-	return c ? c : cmp64(x->set, y->set);
-}
-
-static void sort(struct view_list *l, int (*cmp)(const void *, const void *))
-{
-	if (l->n)
-		qsort(l->v, l->n, sizeof(*l->v), cmp);
-}
-
-/* Keeps the last of each key; names that are gone go. */
-static void keep_latest(struct view_list *l, bool links)
-{
-	size_t out = 0;
-
-	for (size_t i = 0; i < l->n; i++) {
-		bool superseded = i + 1 < l->n && l->v[i + 1].e.id == l->v[i].e.id &&
-				  (!links || l->v[i + 1].e.link == l->v[i].e.link);
-		if (!superseded && l->v[i].e.kind != SET_GONE)
-			l->v[out++] = l->v[i];
-	}
-	l->n = out;
+	if (err == -EBADMSG)
+		return diag_fail(d, DIAG_SET_DAMAGED, err, "set %s, index", m->id);
+	return err ? diag_fail_errno(d, err, "%s: set %s, index", repo_url(sv->repo), m->id) : 0;
 }
 
 int setview_open(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t set,
@@ -110,19 +31,17 @@ int setview_open(struct repo *r, struct keyring *kr, const struct set_catalog *c
 	sv->kr = kr;
 	sv->catalog = c;
 	err = set_catalog_chain(c, set, &sv->chain, &sv->n_chain, d);
-	for (uint32_t i = 0; err == 0 && i < sv->n_chain; i++) {
-		struct loading l = {.sv = sv, .set = i};
-		err = set_index_read(r, kr, &c->sets[sv->chain[i]], on_entry, &l, d);
+	if (err == 0) {
+		sv->blocks = set_blocks_new();
+		sv->index = calloc(sv->n_chain, sizeof(*sv->index));
+		err = sv->blocks && sv->index ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", c->sets[set].id);
 	}
+	for (size_t i = 0; err == 0 && i < sv->n_chain; i++)
+		err = open_index(sv, i, d);
 	if (err) {
 		setview_close(sv);
 		return err;
 	}
-	sort(&sv->nodes, by_id);
-	sort(&sv->names, by_link);
-	sort(&sv->data, by_range);
-	keep_latest(&sv->nodes, false);
-	keep_latest(&sv->names, true);
 	*ret = sv;
 	return 0;
 }
@@ -131,10 +50,11 @@ void setview_close(struct setview *sv)
 {
 	if (!sv)
 		return;
+	for (size_t i = 0; sv->index && i < sv->n_chain; i++)
+		set_index_close(sv->index[i]);
+	free(sv->index);
+	set_blocks_free(sv->blocks);
 	free(sv->chain);
-	free(sv->nodes.v);
-	free(sv->names.v);
-	free(sv->data.v);
 	free(sv);
 }
 
@@ -153,44 +73,19 @@ int setview_read(struct setview *sv, const struct view_entry *ve, struct bytes_w
 	return set_record_read(sv->repo, sv->kr, setview_manifest(sv, ve), &ve->e, out);
 }
 
-/* The first entry whose id is not below. */
-static size_t lower(const struct view_list *l, uint64_t id)
+int setview_node(struct setview *sv, uint64_t id, struct view_entry *ret)
 {
-	size_t lo = 0, hi = l->n;
+	const struct set_key key = {.id = id, .class = SET_NODE};
 
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (l->v[mid].e.id < id)
-			lo = mid + 1;
-		else
-			hi = mid;
+	for (size_t i = sv->n_chain; i-- > 0;) {
+		int err = set_index_find(sv->index[i], &key, &ret->e);
+
+		if (err != -ENOENT) {
+			ret->set = (uint32_t)i;
+			return err;
+		}
 	}
-	return lo;
-}
-
-static size_t span(const struct view_list *l, uint64_t id, size_t *ret_first)
-{
-	size_t first = lower(l, id), end = id == UINT64_MAX ? l->n : lower(l, id + 1);
-
-	*ret_first = first;
-	return end - first;
-}
-
-const struct view_entry *setview_node(const struct setview *sv, uint64_t id)
-{
-	size_t first;
-
-	return span(&sv->nodes, id, &first) ? &sv->nodes.v[first] : NULL;
-}
-
-size_t setview_names_of(const struct setview *sv, uint64_t parent, size_t *ret_first)
-{
-	return span(&sv->names, parent, ret_first);
-}
-
-size_t setview_data_of(const struct setview *sv, uint64_t id, size_t *ret_first)
-{
-	return span(&sv->data, id, ret_first);
+	return -ENOENT;
 }
 
 void setview_order(struct setview *sv, uint64_t id, uint64_t parent,
@@ -203,14 +98,16 @@ void setview_order(struct setview *sv, uint64_t id, uint64_t parent,
 
 int setview_read_node(struct setview *sv, uint64_t id, struct bytes_w *body, struct set_node *ret)
 {
-	const struct view_entry *ve = setview_node(sv, id);
 	char order[KEYRING_ORDER_REF_MAX + 1];
+	struct view_entry ve;
+	int err = setview_node(sv, id, &ve);
 
 	/* A live file that was destroyed while the set was taken has a name in it, perhaps, and no
 	 * node. */
-	if (!ve)
+	if (err == -ENOENT)
 		return keyring_gone(sv->kr, KEYRING_LIVE, id, order) ? -EKEYREVOKED : -EBADMSG;
-	int err = setview_read(sv, ve, body);
+	if (err == 0)
+		err = setview_read(sv, &ve, body);
 	if (err == 0 && set_node_decode(body->buf, body->len, ret) != 0)
 		err = -EBADMSG;
 	return err;

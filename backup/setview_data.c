@@ -1,5 +1,6 @@
 /* The content of a file in a view: records of a range laid over each other. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backup/setview_internal.h"
@@ -30,24 +31,96 @@ static int overlay(struct setview *sv, const struct view_entry *ve, uint8_t what
 	return 0;
 }
 
-int setview_range(struct setview *sv, size_t first, size_t end, uint8_t what[SET_RANGE_BLOCKS],
-		  uint8_t *buf, size_t *ret_n)
+/* The newest record that stands alone is the ground. */
+static int lay(struct view_data *it, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf)
 {
 	CLEANUP_BYTES struct bytes_w body = {0};
-	const struct view_entry *ve = &sv->data.v[first];
-	size_t n = 1, from;
+	size_t from = it->n_run - 1;
 
-	while (first + n < end && ve[n].e.range == ve->e.range)
-		n++;
-	/* The newest that stands alone is the ground. */
-	for (from = n - 1; from > 0 && (ve[from].e.flags & SET_OVERLAY); from--)
-		;
+	while (from > 0 && (it->run[from].e.flags & SET_OVERLAY))
+		from--;
 	memset(what, SET_BLOCK_HOLE, SET_RANGE_BLOCKS);
-	for (size_t i = from; i < n; i++) {
-		int err = overlay(sv, &ve[i], what, buf, &body);
+	for (size_t i = from; i < it->n_run; i++) {
+		int err = overlay(it->sv, &it->run[i], what, buf, &body);
 		if (err)
 			return err;
 	}
-	*ret_n = n;
 	return 0;
+}
+
+static int data_cursor(struct setview *sv, uint64_t id, struct set_cursor **ret)
+{
+	const struct set_key from = {.id = id, .class = SET_DATA},
+			     to = {.id = id, .class = SET_DATA, .sub = UINT64_MAX};
+
+	return set_cursor_open(sv->index, sv->n_chain, &from, &to, ret);
+}
+
+int view_data_open(struct setview *sv, uint64_t id, struct view_data *ret)
+{
+	*ret = (struct view_data){.sv = sv, .run = calloc(sv->n_chain, sizeof(*ret->run))};
+	int err = ret->run ? data_cursor(sv, id, &ret->c) : -ENOMEM;
+	if (err)
+		view_data_close(ret);
+	return err;
+}
+
+void view_data_close(struct view_data *it)
+{
+	set_cursor_close(it->c);
+	free(it->run);
+	*it = (struct view_data){0};
+}
+
+/* The records of the next range into run. A set has at most one of each. */
+static int take_run(struct view_data *it)
+{
+	struct view_entry ve;
+	int more = 1;
+
+	it->n_run = 0;
+	if (it->is_held)
+		it->run[it->n_run++] = it->held;
+	it->is_held = false;
+	while ((more = set_cursor_next(it->c, &ve.e, &ve.set)) > 0) {
+		if (it->n_run && ve.e.range != it->run[0].e.range) {
+			it->held = ve;
+			it->is_held = true;
+			break;
+		}
+		if (it->n_run == it->sv->n_chain)
+			return -EBADMSG;
+		it->run[it->n_run++] = ve;
+	}
+	return more < 0 ? more : 0;
+}
+
+int view_data_next(struct view_data *it, uint64_t *ret_range, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf)
+{
+	int err = take_run(it);
+
+	if (err || it->n_run == 0)
+		return err;
+	*ret_range = it->run[0].e.range;
+	err = lay(it, what, buf);
+	return err ? err : 1;
+}
+
+int view_data_version(struct setview *sv, uint64_t id, uint64_t *ret)
+{
+	struct set_cursor *c;
+	struct set_entry e;
+	uint64_t version = 0;
+	uint32_t set;
+	int err = data_cursor(sv, id, &c);
+
+	if (err)
+		return err;
+	while ((err = set_cursor_next(c, &e, &set)) > 0)
+		if (e.version > version)
+			version = e.version;
+	set_cursor_close(c);
+	if (err == 0)
+		*ret = version;
+	return err;
 }

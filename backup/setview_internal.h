@@ -1,27 +1,22 @@
-/* Inside the view of a set: the merged indices of its chain. */
+/* Inside the view of a set: the indices of its chain, merged where they are read. */
 #ifndef COFFER_BACKUP_SETVIEW_INTERNAL_H
 #define COFFER_BACKUP_SETVIEW_INTERNAL_H
 
 #include "backup/restore.h"
 #include "backup/set_body.h"
-#include "backup/set_internal.h"
+#include "backup/set_index.h"
 
 struct view_entry {
 	struct set_entry e;
 	uint32_t set; /* position in the chain */
-};
-struct view_list {
-	struct view_entry *v;
-	size_t n, cap;
 };
 struct setview {
 	struct repo *repo;
 	struct keyring *kr;
 	const struct set_catalog *catalog;
 	size_t *chain, n_chain;
-	struct view_list nodes; /* by id, the latest of each */
-	struct view_list names; /* by (parent, link), present ones */
-	struct view_list data;  /* by (id, range, set) */
+	struct set_blocks *blocks;
+	struct set_index **index; /* of each set of the chain */
 };
 
 const struct set_manifest *setview_manifest(const struct setview *sv, const struct view_entry *ve);
@@ -33,18 +28,39 @@ void setview_order(struct setview *sv, uint64_t id, uint64_t parent,
 		   char ret[KEYRING_ORDER_REF_MAX + 1]);
 /* ret points into body. -EKEYREVOKED, -EBADMSG. */
 int setview_read_node(struct setview *sv, uint64_t id, struct bytes_w *body, struct set_node *ret);
-/* NULL when the id is not in the set. */
-const struct view_entry *setview_node(const struct setview *sv, uint64_t id);
-/* Entries of a folder, or of a file's data: first and count. */
-size_t setview_names_of(const struct setview *sv, uint64_t parent, size_t *ret_first);
-size_t setview_data_of(const struct setview *sv, uint64_t id, size_t *ret_first);
+/* The latest record of an id. -ENOENT when it is not in the set, -EBADMSG. */
+int setview_node(struct setview *sv, uint64_t id, struct view_entry *ret);
+
+/* The names that the set has, in the order of (parent, link), from a link of a folder on; of that folder or
+ * (every) of all from it on. */
+struct view_names {
+	struct set_cursor *c;
+	struct view_entry held; /* read, and perhaps superseded by what follows */
+	bool is_held;
+};
+int view_names_open(struct setview *sv, uint64_t parent, uint64_t link, bool every, struct view_names *ret);
+/* 1: the next; 0: no more. -EBADMSG: entries could not be read; called again it goes on behind them. */
+int view_names_next(struct view_names *it, struct view_entry *ret);
+void view_names_close(struct view_names *it);
+
+/* The content of a file, range by range. */
+struct view_data {
+	struct setview *sv;
+	struct set_cursor *c;
+	struct view_entry *run; /* the records of one range, the oldest set's first */
+	size_t n_run;
+	struct view_entry held; /* the first of the next range */
+	bool is_held;
+};
+int view_data_open(struct setview *sv, uint64_t id, struct view_data *ret);
 /*
- * One range of a file as the set has it. first is its first data entry, end where the file's end;
- * *ret_n of them are the range's. what tells each block, buf (SET_RANGE bytes) holds those that are
- * data. -EKEYREVOKED, -EBADMSG.
+ * The next range as the set has it. 1: what tells each block, buf (SET_RANGE bytes) holds those that are
+ * data; 0: no more. -EKEYREVOKED, -EBADMSG.
  */
-int setview_range(struct setview *sv, size_t first, size_t end, uint8_t what[SET_RANGE_BLOCKS],
-		  uint8_t *buf, size_t *ret_n);
+int view_data_next(struct view_data *it, uint64_t *ret_range, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
+void view_data_close(struct view_data *it);
+/* The version of the newest record of a file's content; 0: there is none. */
+int view_data_version(struct setview *sv, uint64_t id, uint64_t *ret);
 
 /* An entry met on a walk. Pointers are valid during the call. */
 struct setview_met {

@@ -1,34 +1,119 @@
 /* Walking the tree of a set: children, paths, and what to say where something was destroyed. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "backup/setview_internal.h"
+#include "core/cleanup.h"
 
+/* --- names --- */
+
+int view_names_open(struct setview *sv, uint64_t parent, uint64_t link, bool every, struct view_names *ret)
+{
+	const struct set_key from = {.id = parent, .class = SET_NAME, .sub = link},
+			     to = {.id = every ? UINT64_MAX : parent, .class = SET_NAME, .sub = UINT64_MAX};
+
+	*ret = (struct view_names){0};
+	return set_cursor_open(sv->index, sv->n_chain, &from, &to, &ret->c);
+}
+
+void view_names_close(struct view_names *it)
+{
+	set_cursor_close(it->c);
+	it->c = NULL;
+}
+
+/* A link's last entry counts: what follows with the same key takes its place. */
+int view_names_next(struct view_names *it, struct view_entry *ret)
+{
+	struct view_entry ve;
+	int more;
+
+	while ((more = set_cursor_next(it->c, &ve.e, &ve.set)) > 0) {
+		const struct view_entry before = it->held;
+		bool was_held = it->is_held;
+
+		if (ve.e.kind != SET_NAME && ve.e.kind != SET_GONE)
+			continue;
+		it->held = ve;
+		it->is_held = true;
+		if (!was_held || before.e.kind == SET_GONE ||
+		    (before.e.id == ve.e.id && before.e.link == ve.e.link))
+			continue;
+		*ret = before;
+		return 1;
+	}
+	if (more < 0)
+		return more;
+	bool last = it->is_held && it->held.e.kind == SET_NAME;
+	it->is_held = false;
+	*ret = it->held;
+	return last;
+}
+
+static int tell_child(struct setview *sv, const struct view_entry *ve, struct bytes_w *body, setview_fn fn,
+		      void *arg)
+{
+	char order[KEYRING_ORDER_REF_MAX + 1], name[VOLUME_NAME_MAX + 1];
+
+	bytes_w_reset(body);
+	int err = setview_read(sv, ve, body);
+	if (err == 0 && set_name_decode(body->buf, body->len, name) != 0)
+		err = -EBADMSG;
+	if (err == 0)
+		return fn(arg, ve->e.child, ve->e.type_mode, name, NULL);
+	if (err == -EBADMSG)
+		return fn(arg, ve->e.child, ve->e.type_mode, NULL, NULL);
+	if (err != -EKEYREVOKED)
+		return err;
+	setview_order(sv, ve->e.child, ve->e.id, order);
+	return fn(arg, ve->e.child, ve->e.type_mode, NULL, order);
+}
+
+#define CHILDREN_BATCH 128
+
+/* Names of dir from *io_link on, at most a batch; *io_link moves behind them. What could not be read counts
+ * in *io_n_bad. */
+static int take_batch(struct setview *sv, uint64_t dir, uint64_t *io_link, struct view_entry *v, size_t *ret_n,
+		      uint64_t *io_n_bad)
+{
+	struct view_names it;
+	int more = view_names_open(sv, dir, *io_link, false, &it);
+
+	*ret_n = 0;
+	if (more)
+		return more;
+	while (*ret_n < CHILDREN_BATCH && (more = view_names_next(&it, &v[*ret_n])) != 0) {
+		*io_n_bad += more == -EBADMSG;
+		if (more < 0 && more != -EBADMSG)
+			break;
+		*ret_n += more > 0;
+	}
+	view_names_close(&it);
+	if (*ret_n)
+		*io_link = v[*ret_n - 1].e.link + 1;
+	return more < 0 ? more : 0;
+}
+
+/* No block of an index is in use while fn runs, however deep it goes. */
 int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg)
 {
-	size_t first, n = setview_names_of(sv, dir, &first);
+	CLEANUP_FREE struct view_entry *v = calloc(CHILDREN_BATCH, sizeof(*v));
 	struct bytes_w body = {0};
-	char order[KEYRING_ORDER_REF_MAX + 1], name[VOLUME_NAME_MAX + 1];
-	int err = 0;
+	uint64_t link = 0, n_bad = 0;
+	size_t n = 0;
+	int err = v ? 0 : -ENOMEM;
 
-	for (size_t i = first; err == 0 && i < first + n; i++) {
-		const struct view_entry *ve = &sv->names.v[i];
-
-		bytes_w_reset(&body);
-		err = setview_read(sv, ve, &body);
-		if (err == 0 && set_name_decode(body.buf, body.len, name) != 0)
-			err = -EBADMSG;
-		if (err == 0) {
-			err = fn(arg, ve->e.child, ve->e.type_mode, name, NULL);
-		} else if (err == -EKEYREVOKED) {
-			setview_order(sv, ve->e.child, dir, order);
-			err = fn(arg, ve->e.child, ve->e.type_mode, NULL, order);
-		} else if (err == -EBADMSG) {
-			err = fn(arg, ve->e.child, ve->e.type_mode, NULL, NULL);
-		}
-	}
+	do {
+		if (err == 0)
+			err = take_batch(sv, dir, &link, v, &n, &n_bad);
+		for (size_t i = 0; err == 0 && i < n; i++)
+			err = tell_child(sv, &v[i], &body, fn, arg);
+	} while (err == 0 && n == CHILDREN_BATCH && link);
+	if (err == 0 && n_bad) /* names that nobody can count */
+		err = fn(arg, 0, 0, NULL, NULL);
 	bytes_w_free(&body);
 	return err;
 }

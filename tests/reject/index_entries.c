@@ -1,5 +1,5 @@
 /* See index_entries.h. */
-#include "backup/set_index.c"
+#include "backup/set_index.h"
 
 #include "tests/reject/index_entries.h"
 
@@ -12,5 +12,5 @@ static int count(void *arg, const struct set_entry *e)
 
 int index_entries(const uint8_t *plain, size_t len, size_t *ret_n)
 {
-	return each_entry(plain, len, count, ret_n);
+	return set_index_entries(plain, len, count, ret_n);
 }

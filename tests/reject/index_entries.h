@@ -1,4 +1,4 @@
-/* The entries of an opened index chunk, for test_reject_sets.c: what reads them is static. */
+/* How many entries an opened index block has, for test_reject_sets.c. */
 #ifndef COFFER_TESTS_INDEX_ENTRIES_H
 #define COFFER_TESTS_INDEX_ENTRIES_H
 

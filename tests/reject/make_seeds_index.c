@@ -1,5 +1,5 @@
 /* Index entries for make_seeds.c. */
-#include "backup/set_index.c"
+#include "backup/set_index.h"
 
 #include <sys/stat.h>
 
@@ -29,5 +29,5 @@ void seed_index(struct bytes_w *w)
 	};
 
 	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++)
-		put_entry(w, &entries[i]);
+		set_index_put_entry(w, &entries[i]);
 }

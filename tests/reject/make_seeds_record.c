@@ -9,7 +9,7 @@ void seed_frame(struct bytes_w *w)
 	uint8_t *f = bytes_w_room(w, KNOWN_RECORD_LEN);
 
 	memset(f, 0x55, KNOWN_RECORD_LEN);
-	put_frame(f, &known_record, 0, KNOWN_RECORD_LEN - SET_FRAME_LEN);
+	set_frame_put(f, &known_record, 0, KNOWN_RECORD_LEN - SET_FRAME_LEN);
 }
 
 void seed_packed(bool shrinks, struct bytes_w *w)

@@ -501,10 +501,19 @@ static void expect_damage(struct backup_fixture *b, uint64_t at_least)
 }
 
 /*
- * Promise 2: a byte flipped anywhere in a pack costs the entry it belongs to, which is named and
+ * Promise 2: a byte flipped in any record of a pack costs the entry it belongs to, which is named and
  * lacks in the target; all others are as they were. (The files are sized so that every one has
  * NODE, NAME and DATA of its own.)
  */
+static int end_of_records(void *arg, const struct set_entry *e)
+{
+	size_t *end = arg;
+
+	if (e->len && e->off + e->len > *end)
+		*end = e->off + e->len;
+	return 0;
+}
+
 static void flipped_bytes(void **state)
 {
 	struct backup_fixture *b = *state;
@@ -518,7 +527,9 @@ static void flipped_bytes(void **state)
 	back_up(b, true, &m);
 	assert_int_equal(m.n_packs, 1);
 	object_path(b, m.id, "pack-00000", pack);
-	for (size_t off = 3; off < m.packs[0].len; off += m.packs[0].len / 40) {
+	size_t end = 0;
+	assert_int_equal(set_index_read(b->repo, keys(b), &m, end_of_records, &end, &b->d), 0);
+	for (size_t off = 3; off < end; off += end / 40) {
 		struct restore_result res;
 		unsigned n = 0;
 
@@ -581,6 +592,40 @@ static void packs_mixed_up(void **state)
 	set_manifest_free(&m);
 }
 
+/* Promise 2: what a damaged block of the index told of is damage, never "no such file", nor a folder with less in it. */
+static void damaged_index_block(void **state)
+{
+	struct backup_fixture *b = *state;
+	struct set_manifest m;
+	struct set_catalog c;
+	struct restore_result res;
+	char path[PATH_MAX];
+	uint64_t id;
+	size_t end = 0;
+
+	make_noise(b->fx->v, VOLUME_ROOT_ID, "f", 1, 5000);
+	back_up(b, true, &m);
+	assert_int_equal(set_index_read(b->repo, keys(b), &m, end_of_records, &end, &b->d), 0);
+	assert_true(m.packs[0].len > end + SET_FRAME_LEN);
+	object_path(b, m.id, "pack-00000", path);
+	for (size_t off = end; off < m.packs[0].len; off += 7) {
+		flip_raw(path, off, 1);
+		load(b, &c);
+		struct setview *sv = view(b, &c, 0);
+		b->d = (struct diag){0};
+		assert_int_equal(setview_resolve(sv, "f", &id, &b->d), -EBADMSG);
+		assert_int_equal(b->d.id, DIAG_SET_DAMAGED);
+		setview_close(sv);
+		set_catalog_free(&c);
+		assert_int_equal(restore_latest(b, NULL, &res), -EBADMSG);
+		assert_true(res.n_damaged > 0);
+		assert_false(out_has(b, "f"));
+		remove_tree(AT_FDCWD, b->out_dir);
+		flip_raw(path, off, 1);
+	}
+	set_manifest_free(&m);
+}
+
 /* Promise 2: a set whose index is damaged is refused before anything is written. */
 static void damaged_index(void **state)
 {
@@ -620,9 +665,10 @@ static void content_of_a_damaged_folder(void **state)
 	back_up_only(b, true);
 	load(b, &c);
 	struct setview *sv = view(b, &c, 0);
-	const struct view_entry *node = setview_node(sv, docs);
+	struct view_entry node;
+	assert_int_equal(setview_node(sv, docs, &node), 0);
 	object_path(b, c.sets[0].id, "pack-00000", path);
-	flip_raw(path, node->e.off + node->e.len - 1, 1);
+	flip_raw(path, node.e.off + node.e.len - 1, 1);
 	setview_close(sv);
 	set_catalog_free(&c);
 	assert_int_equal(restore_latest(b, NULL, &res), -EBADMSG);
@@ -643,16 +689,21 @@ static void damaged_name(void **state)
 	struct restore_result res;
 	char path[PATH_MAX];
 	uint64_t id;
-	size_t first;
 
 	make_noise(b->fx->v, VOLUME_ROOT_ID, "f", 5, 5000);
 	make_noise(b->fx->v, VOLUME_ROOT_ID, "g", 6, 5000);
 	back_up_only(b, true);
 	load(b, &c);
 	struct setview *sv = view(b, &c, 0);
-	assert_int_equal(setview_names_of(sv, VOLUME_ROOT_ID, &first), 2);
+	struct view_names it;
+	struct view_entry first, second;
+	assert_int_equal(view_names_open(sv, VOLUME_ROOT_ID, 0, false, &it), 0);
+	assert_int_equal(view_names_next(&it, &first), 1);
+	assert_int_equal(view_names_next(&it, &second), 1);
+	assert_int_equal(view_names_next(&it, &second), 0);
+	view_names_close(&it);
 	object_path(b, c.sets[0].id, "pack-00000", path);
-	flip_raw(path, sv->names.v[first].e.off + 60, 1);
+	flip_raw(path, first.e.off + 60, 1);
 	assert_int_equal(setview_resolve(sv, "f", &id, &b->d), -EBADMSG);
 	assert_int_equal(b->d.id, DIAG_SET_DAMAGED);
 	assert_int_equal(setview_resolve(sv, "g", &id, &b->d), 0);
@@ -825,9 +876,10 @@ static void destroyed_is_told(void **state)
 	assert_int_equal(setview_resolve(sv, "docs/never was", &id, &b->d), -EKEYREVOKED);
 	assert_int_equal(setview_resolve(sv, "docs/kept", &id, &b->d), 0);
 	assert_int_equal(setview_attr(sv, gone, &a), -EKEYREVOKED);
-	const struct view_entry *node = setview_node(sv, gone);
-	object_path(b, setview_manifest(sv, node)->id, "pack-00000", path);
-	flip_raw(path, node->e.off + 50, 1);
+	struct view_entry node;
+	assert_int_equal(setview_node(sv, gone, &node), 0);
+	object_path(b, setview_manifest(sv, &node)->id, "pack-00000", path);
+	flip_raw(path, node.e.off + 50, 1);
 	assert_int_equal(setview_attr(sv, gone, &a), -EKEYREVOKED);
 	setview_close(sv);
 	set_catalog_free(&c);
@@ -938,6 +990,7 @@ int main(void)
 	    TEST(flipped_bytes),
 	    TEST(packs_mixed_up),
 	    TEST(damaged_index),
+	    TEST(damaged_index_block),
 	    TEST(content_of_a_damaged_folder),
 	    TEST(damaged_name),
 	    TEST(names_cannot_escape),

@@ -350,7 +350,7 @@ static void runs(void **state)
 	assert_int_equal(set_data_decode((const uint8_t[]){1, 0x80, 2}, 3, got, &bytes, &n), 0);
 }
 
-/* ---- index ---- */
+/* ---- what an index holds ---- */
 
 struct collected {
 	struct set_entry *e;
@@ -365,156 +365,6 @@ static int collect(void *arg, const struct set_entry *e)
 		return -ENOSPC;
 	c->e[c->n++] = *e;
 	return 0;
-}
-
-static struct set_entry index_entry(size_t i)
-{
-	struct set_entry e = {
-	    .kind = (uint8_t)(1 + i % 5), .flags = (uint8_t)(i % 2), .id = i * i * i + 1};
-
-	if (e.kind == SET_NAME || e.kind == SET_GONE) {
-		e.link = i * 77;
-		e.child = UINT64_MAX - i;
-	}
-	if (e.kind == SET_EDGE)
-		e.link = i + 5;
-	if (e.kind == SET_NAME)
-		e.type_mode = S_IFDIR;
-	if (e.kind == SET_DATA)
-		e.range = i % 1000;
-	if (e.kind <= SET_DATA) {
-		e.version = i;
-		e.pack = (uint32_t)i / 100;
-		e.off = UINT32_MAX - (uint32_t)i;
-		e.len = (uint32_t)i;
-		memset(e.sum, (int)i, sizeof(e.sum));
-	}
-	return e;
-}
-
-#define N_ENTRIES 30000 /* some chunks */
-
-/* An index of some chunks in the repository, under the id of m, whose length is filled in. */
-static void put_index(struct backup_fixture *b, struct set_manifest *m, size_t n)
-{
-	struct set_index_writer w = {.kr = keys(b)};
-	char name[SET_NAME_LEN];
-
-	strcpy(w.id, m->id);
-	for (size_t i = 0; i < n; i++) {
-		struct set_entry e = index_entry(i);
-		assert_int_equal(set_index_add(&w, &e), 0);
-	}
-	assert_int_equal(set_index_finish(&w), 0);
-	set_object(m->id, "index", name);
-	assert_int_equal(repo_put(b->repo, name, w.out.buf, w.out.len), 0);
-	m->index.len = w.out.len;
-	set_index_writer_free(&w);
-}
-
-static int read_index(struct backup_fixture *b, const struct set_manifest *m)
-{
-	CLEANUP_FREE struct set_entry *e = calloc(N_ENTRIES, sizeof(*e));
-	struct collected c = {.e = e, .cap = N_ENTRIES};
-
-	return set_index_read(b->repo, keys(b), m, collect, &c, &b->d);
-}
-
-/* Every entry comes back, in order, over chunk borders; an error of the callback as it is. */
-static void index_comes_back(void **state)
-{
-	struct backup_fixture *b = *state;
-	struct set_manifest m = {.id = "20261128T091500Z-1a2b3c4d"};
-	CLEANUP_FREE struct set_entry *e = calloc(N_ENTRIES, sizeof(*e));
-	struct collected c = {.e = e, .cap = N_ENTRIES};
-
-	put_index(b, &m, N_ENTRIES);
-	assert_true(m.index.len > 3 * (256u << 10));
-	assert_int_equal(set_index_read(b->repo, keys(b), &m, collect, &c, &b->d), 0);
-	assert_int_equal(c.n, N_ENTRIES);
-	for (size_t i = 0; i < N_ENTRIES; i++) {
-		struct set_entry want = index_entry(i);
-		assert_memory_equal(&e[i], &want, sizeof(want));
-	}
-	c.n = 0;
-	c.cap = 10;
-	assert_int_equal(set_index_read(b->repo, keys(b), &m, collect, &c, &b->d), -ENOSPC);
-	put_index(b, &m, 0);
-	assert_int_equal(read_index(b, &m), 0);
-}
-
-/* Where the chunks of an index begin; the end is the last element. */
-static size_t chunk_offsets(const uint8_t *p, size_t len, size_t off[16])
-{
-	size_t n = 0, at = 0;
-
-	for (; at < len; at += 4 + bytes_get32(p + at))
-		off[n++] = at;
-	off[n] = at;
-	return n;
-}
-
-static void expect_index_bad(struct backup_fixture *b, struct set_manifest *m,
-			     const struct bytes_w *w)
-{
-	char name[SET_NAME_LEN];
-
-	set_object(m->id, "index", name);
-	assert_int_equal(repo_put(b->repo, name, w->buf, w->len), 0);
-	m->index.len = w->len; /* even when the manifest's length agrees */
-	b->d = (struct diag){0};
-	assert_int_equal(read_index(b, m), -EBADMSG);
-	assert_int_equal(b->d.id, DIAG_SET_DAMAGED);
-}
-
-/* Promise 2: chunks left out, exchanged, repeated, taken from another set, or bytes changed: the
- * index is refused. */
-static void changed_index(void **state)
-{
-	struct backup_fixture *b = *state;
-	struct set_manifest m = {.id = "20261128T091500Z-1a2b3c4d"},
-			    other = {.id = "20261128T091500Z-1a2b3c4e"};
-	CLEANUP_FREE uint8_t *p = NULL, *q = NULL;
-	char path[PATH_MAX];
-	size_t at[16], len;
-
-	put_index(b, &m, N_ENTRIES);
-	put_index(b, &other, N_ENTRIES);
-	object_path(b, m.id, "index", path);
-	len = read_raw(path, &p);
-	object_path(b, other.id, "index", path);
-	assert_int_equal(read_raw(path, &q), len);
-	size_t n = chunk_offsets(p, len, at);
-	assert_true(n >= 3);
-	for (unsigned how = 0; how < 8; how++) {
-		CLEANUP_BYTES struct bytes_w w = {0};
-
-		for (size_t i = 0; i < n; i++) {
-			size_t from = i;
-			if ((how == 0 && i == 1) || (how == 1 && i == n - 1))
-				continue; /* left out: in the middle, at the end */
-			if (how == 2)
-				from = i == 0 ? 1 : i == 1 ? 0 : i;
-			bytes_w_raw(&w, (how == 3 && i == 1 ? q : p) + at[from],
-				    at[from + 1] - at[from]);
-			if (how == 4 && i == 0)
-				bytes_w_raw(&w, p, at[1]);
-		}
-		if (how == 5)
-			w.buf[w.len - 1] ^= 1;
-		if (how == 6)
-			w.len--;
-		if (how == 7)
-			w.len = 0;
-		expect_index_bad(b, &m, &w);
-	}
-	CLEANUP_BYTES struct bytes_w w = {0};
-	bytes_w_raw(&w, q, len);
-	expect_index_bad(b, &m, &w);
-	bytes_w_reset(&w);
-	bytes_w_raw(&w, p, len);
-	bytes_put32(w.buf, UINT32_MAX);
-	expect_index_bad(b, &m, &w);
 }
 
 /* ---- manifest ---- */
@@ -984,8 +834,6 @@ int main(void)
 	    cmocka_unit_test(nodes),
 	    cmocka_unit_test(names),
 	    cmocka_unit_test(runs),
-	    TEST(index_comes_back),
-	    TEST(changed_index),
 	    cmocka_unit_test(manifest_comes_back),
 	    cmocka_unit_test(manifest_form),
 	    TEST(finds_sets),
