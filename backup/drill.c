@@ -72,7 +72,11 @@ static int candidates(struct drill *dr)
 	if (more)
 		return more;
 	dr->n_pool = 0;
-	while ((more = view_names_next(&it, &ve)) > 0) {
+	while ((more = view_names_next(&it, &ve)) > 0 || more == -EBADMSG) {
+		if (more < 0) { /* what the index lacks cannot be drawn: that is found out, too */
+			drill_bad(dr, 0, "the index is damaged");
+			continue;
+		}
 		if (!S_ISREG(ve.e.type_mode) || keyring_gone(dr->in->kr, KEYRING_BACKUP, ve.e.child, order))
 			continue;
 		dr->res.n_in_set += !dr->any_past;
@@ -184,8 +188,6 @@ static int all(struct drill *dr)
 {
 	int err = pool_new(dr);
 
-	if (err == -EBADMSG)
-		return diag_fail(dr->d, DIAG_SET_DAMAGED, err, "set %s, index", setview_id(dr->view));
 	if (err == 0)
 		err = drill_scratch_begin(dr);
 	if (err)
