@@ -120,6 +120,8 @@ static void print_mounted(const json_t *st)
 	print_repositories(json_object_get(st, "repositories"));
 	print_lists(st);
 	printf("trail         %llu entries\n", (unsigned long long)number(st, "trail_entries"));
+	if (!json_is_true(json_object_get(st, "confined")))
+		printf("process       NOT CONFINED: serves without a filter of system calls (see its log; ordinary users' do)\n");
 	if (number(alarms, "count"))
 		printf("ALARMS        %llu since mount, last: %s\n", (unsigned long long)number(alarms, "count"),
 		       text(alarms, "last"));

@@ -99,9 +99,9 @@ static int op_status(struct server *s, const struct peer *p, const json_t *req, 
 	pthread_mutex_lock(&s->lock);
 	json_t *alarms = json_pack("{s:I, s:s}", "count", (json_int_t)s->n_alarms, "last", s->last_alarm);
 	pthread_mutex_unlock(&s->lock);
-	*ret = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:s}}",
+	*ret = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:s}}",
 			 "name", h->name, "volume", id, "store", s->store, "mountpoint", s->mountpoint,
-			 "mounted", 1, "since", (json_int_t)s->started, "suite",
+			 "mounted", 1, "confined", (int)s->confined, "since", (json_int_t)s->started, "suite",
 			 suite_name(keyring_suite(s->kr)), "generation",
 			 (json_int_t)keyring_generation(s->kr), "trail_entries", (json_int_t)head.size,
 			 "space", volume_figures(s), "repositories", repos, "escrows", escrow_figures(s),

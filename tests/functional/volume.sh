@@ -168,8 +168,13 @@ volume_kill() {
 	umount -l "$mnt"
 }
 
+# Of a killed process the first thread may have ended while another still waits for the disk, and holds the store's lock.
 gone() {
-	! kill -0 "$1" 2>/dev/null || [ "$(awk '{ print $3 }' "/proc/$1/stat" 2>/dev/null || echo Z)" = Z ]
+	local threads
+	! kill -0 "$1" 2>/dev/null && return 0
+	[ "$(awk '{ print $3 }' "/proc/$1/stat" 2>/dev/null || echo Z)" = Z ] || return 1
+	threads=("/proc/$1/task"/*)
+	[ ${#threads[@]} -le 1 ]
 }
 
 backup() {
