@@ -115,6 +115,16 @@ static const int refused[] = {
 	SCMP_SYS(adjtimex), SCMP_SYS(sethostname), SCMP_SYS(iopl), SCMP_SYS(ioperm),
 };
 
+static struct scmp_arg_cmp equal(unsigned arg, long value)
+{
+	return (struct scmp_arg_cmp){.arg = arg, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)value};
+}
+
+static struct scmp_arg_cmp masked(unsigned arg, unsigned long mask, unsigned long value)
+{
+	return (struct scmp_arg_cmp){.arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
 /* A call that this architecture does not have has no rule to add. */
 static int add(scmp_filter_ctx f, uint32_t action, int call)
 {
@@ -139,14 +149,14 @@ static int add_lists(scmp_filter_ctx f)
 static int add_threads(scmp_filter_ctx f)
 {
 	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				   SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+				   masked(0, CLONE_THREAD, CLONE_THREAD));
 
 	if (err == 0)
 		err = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-				       SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+				       masked(0, CLONE_THREAD, 0));
 	if (err == 0)
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+				       equal(0, getpid()));
 	return err;
 }
 
@@ -154,11 +164,11 @@ static int add_threads(scmp_filter_ctx f)
 static int add_sockets(scmp_filter_ctx f)
 {
 	static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
-	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, equal(0, AF_UNIX));
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families) && err == 0; i++)
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+				       equal(0, families[i]));
 	return err;
 }
 
@@ -168,14 +178,14 @@ static int add_narrowed(scmp_filter_ctx f)
 	static const unsigned long ioctls[] = {FIONREAD, FIONBIO, 0x5401 /* TCGETS: stdio asks for a terminal */,
 					       FUSE_DEV_CLONE, FICLONE, FITRIM};
 	static const int prctls[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE};
-	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+	int err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, equal(0, 0));
 
 	for (size_t i = 0; i < sizeof(ioctls) / sizeof(*ioctls) && err == 0; i++)
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, ioctls[i]));
+				       masked(1, 0xffffffffu, ioctls[i]));
 	for (size_t i = 0; i < sizeof(prctls) / sizeof(*prctls) && err == 0; i++)
 		err = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-				       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
+				       equal(0, prctls[i]));
 	return err;
 }
 

@@ -30,7 +30,7 @@
 /* Runs fn in a child; its result is the child's exit code: 0 good, else which of its checks failed. */
 static int in_child(int (*fn)(void))
 {
-	int status;
+	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0)
