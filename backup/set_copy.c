@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backup/hold.h"
+#include "backup/parity.h"
 #include "backup/set_internal.h"
 #include "core/cleanup.h"
 #include "core/kdf.h"
@@ -101,6 +102,31 @@ static int told(struct set_copying *c, uint64_t len)
 	return c->progress && c->progress(c->arg, c->n_objects, c->n_bytes) ? -EINTR : 0;
 }
 
+/* What no manifest vouches for, as it is; one that is there stays. */
+static int copy_aside(struct set_copying *c, const char *id, const char *what, uint64_t max)
+{
+	CLEANUP_FREE uint8_t *text = NULL;
+	char name[SET_NAME_LEN];
+	size_t len;
+
+	set_object(id, what, name);
+	int err = repo_get(c->from, name, max, &text, &len);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = repo_put_new(c->to, name, text, len);
+	return err == -EEXIST ? 0 : err;
+}
+
+/* It says itself whether it is whole; without it the set is one all the same. */
+static int copy_parity(const struct one_copy *x, const char *what, uint64_t len)
+{
+	char name[32];
+
+	parity_name(what, name);
+	int err = set_damage(copy_aside(x->c, x->id, name, PARITY_LEN_MAX(len)));
+	return err == -EBADMSG ? 0 : err;
+}
+
 static int copy_object(void *arg, const char *what, const struct set_pack *p)
 {
 	struct one_copy *x = arg;
@@ -113,22 +139,9 @@ static int copy_object(void *arg, const char *what, const struct set_pack *p)
 	if (err)
 		return err;
 	err = set_object_replace(x->c->to, x->id, what, p, bytes);
+	if (err == 0)
+		err = copy_parity(x, what, p->len);
 	return err ? err : told(x->c, p->len);
-}
-
-/* A hold goes with its set; one that is there stays. */
-static int copy_hold(struct set_copying *c, const char *id)
-{
-	CLEANUP_FREE uint8_t *text = NULL;
-	char name[SET_NAME_LEN];
-	size_t len;
-
-	set_object(id, HOLD_OBJECT, name);
-	int err = repo_get(c->from, name, NOTE_TEXT_MAX, &text, &len);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	err = repo_put_new(c->to, name, text, len);
-	return err == -EEXIST ? 0 : err;
 }
 
 static bool same_manifest(const struct set_manifest *a, const struct set_manifest *b)
@@ -183,7 +196,7 @@ int set_copy(struct set_copying *c, const struct set_manifest *m, struct diag *d
 	if (err == 0)
 		err = set_each_object(m, copy_object, &x);
 	if (err == 0)
-		err = copy_hold(c, m->id);
+		err = copy_aside(c, m->id, HOLD_OBJECT, NOTE_TEXT_MAX);
 	if (err == 0 && !there) {
 		strcpy(x.what, "manifest");
 		err = copy_manifest(c, m);

@@ -67,7 +67,9 @@ void set_remove_unfinished(struct repo *r);
 int set_pack_table_encode(const struct set_manifest *m, struct bytes_w *out);
 /* Fills m->packs from the object that m->pack_table describes. -EBADMSG. */
 int set_pack_table_read(struct repo *r, struct set_manifest *m);
-/* Every object of the set is there with its length. -EBADMSG. Says nothing about content. */
+/* Marks a set of which something is lost (repair.h): it is no ground to build on, and counts nowhere. */
+#define SET_DAMAGED "damaged"
+/* Every object of the set is there with its length, and it is not marked. -EBADMSG. Says nothing about content. */
 int set_objects_present(struct repo *r, const struct set_manifest *m);
 
 #endif

@@ -297,7 +297,12 @@ static int object_present(struct repo *r, const char *name, uint64_t len)
 int set_objects_present(struct repo *r, const struct set_manifest *m)
 {
 	char name[SET_NAME_LEN];
+	uint64_t size;
 
+	/* What repair could not bring back is as good as not there. */
+	set_object(m->id, SET_DAMAGED, name);
+	if (repo_size(r, name, &size) == 0)
+		return -EBADMSG;
 	set_object(m->id, "index", name);
 	int err = object_present(r, name, m->index.len);
 	for (size_t i = 0; err == 0 && i < m->n_packs; i++) {

@@ -11,6 +11,8 @@
  *   wanted = yes             no: nothing is ever due
  *   verify_after = no        yes: the serving process opens every record of a new set
  *   grace_hours = 24         1..8760, from the removal of a manifest to that of its packs
+ *   parity = 0               0..50 %, of parity beside the objects of a set; 0: none
+ *   merge_after = 0          0..1000, so many sets that others merely build on are merged; 0: never
  *   drill_days = 0           0..366, a restore drill every so many days; 0: none
  *   drill_files = 20         1..100000, drawn at random for a drill
  *   [daily], [weekly], [monthly]     a tier without a section is not taken
@@ -73,7 +75,7 @@ struct conf {
 	size_t n_media;
 	struct conf_medium media[CONF_MEDIA_MAX];
 	bool backup_wanted, verify_after;
-	unsigned grace_hours, drill_days, drill_files;
+	unsigned grace_hours, parity, merge_after, drill_days, drill_files;
 	struct conf_tier tiers[CONF_N_TIERS];
 	unsigned checkpoint_seconds;
 };

@@ -66,6 +66,12 @@ static void put_backup(struct bytes_w *w, const struct conf *c)
 	    "grace_hours = %u\n",
 	    c->grace_hours);
 	put(w,
+	    "# percent of each pack that may be damaged and still be repaired without another copy (0: none)\n"
+	    "parity = %u\n"
+	    "# `backup prune` merges sets that only stay because others build on them, once there are so many (0: never)\n"
+	    "merge_after = %u\n",
+	    c->parity, c->merge_after);
+	put(w,
 	    "# a restore drill every so many days (0: none), on so many files drawn at random\n"
 	    "drill_days = %u\ndrill_files = %u\n\n",
 	    c->drill_days, c->drill_files);

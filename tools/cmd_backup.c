@@ -35,6 +35,7 @@ static const char usage[] =
 	"       coffer backup hold VOLUME SET --reason TEXT\n"
 	"       coffer backup holds VOLUME\n"
 	"       coffer backup release VOLUME SET --reason TEXT --identity FILE | VOLUME ORDER\n"
+	"       coffer backup repair VOLUME [--set ID] [--from REPOSITORY] [--dry-run] [secret]\n"
 	"       coffer backup export VOLUME [--set ID]... --to DIR --label LABEL [--kept department|platform] [secret]\n"
 	"       coffer backup import DIR VOLUME [--set ID]... [--label LABEL] [secret]\n"
 	"       coffer backup media list VOLUME | media forget VOLUME LABEL --reason TEXT [secret]\n\n"
@@ -57,6 +58,9 @@ static const char usage[] =
 	"hold    keeps a set, and what it builds on, from being pruned or merged away; holds lists them.\n"
 	"release asks for the end of a hold, an order that the charter's quorum approves (coffer destroy approve), and\n"
 	"        with the ORDER's number executes it.\n"
+	"repair  puts damaged objects back from parity, from --from, from the other repositories and attached media of\n"
+	"        coffer.conf, each compared with the signed manifest before it counts. What is lost is named, with the secret\n"
+	"        by path; the next set builds on none of it. Needs the secret when VOLUME is not mounted.\n"
 	"export  copies sets (the latest when none is named) and what they build on to DIR, offline media with a LABEL, as\n"
 	"        ciphertext; verified after copying; goes on where it was interrupted. DIR can be restored from and scrubbed\n"
 	"        like a repository. Whether it is kept with the department or on the platform goes into the register.\n"
@@ -426,7 +430,7 @@ static int run(int argc, char **argv)
 	if (life >= 0)
 		return life;
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, export, import or media");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, repair, export, import or media");
 	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "%s, and options that %s knows",
 				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);

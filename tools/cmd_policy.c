@@ -119,6 +119,10 @@ static void print_conf(const struct conf *c)
 	printf("verification after a backup: %s\n",
 	       c->verify_after ? "every record" : "none beyond the read-back of packs");
 	printf("packs of removed sets go after %u h\n", c->grace_hours);
+	if (c->parity)
+		printf("parity: %u %% of each pack\n", c->parity);
+	if (c->merge_after)
+		printf("%u sets that others merely build on are merged\n", c->merge_after);
 	if (c->drill_days)
 		printf("restore drill every %u days on %u files\n", c->drill_days, c->drill_files);
 	else
@@ -158,9 +162,10 @@ static json_t *conf_json(const struct conf *c)
 		json_array_append_new(media, json_pack("{s:s, s:s, s:s}", "label", c->media[i].name,
 						       "path", c->media[i].path, "kept",
 						       conf_kept_name(c->media[i].kept)));
-	return json_pack("{s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:I}", "repositories",
+	return json_pack("{s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I}", "repositories",
 			 repos, "media", media, "wanted", c->backup_wanted, "verify_after",
-			 c->verify_after, "grace_hours", (json_int_t)c->grace_hours, "drill_days",
+			 c->verify_after, "grace_hours", (json_int_t)c->grace_hours, "parity", (json_int_t)c->parity,
+			 "merge_after", (json_int_t)c->merge_after, "drill_days",
 			 (json_int_t)c->drill_days, "drill_files", (json_int_t)c->drill_files,
 			 "daily", tier_json(c, CONF_DAILY), "weekly", tier_json(c, CONF_WEEKLY),
 			 "monthly", tier_json(c, CONF_MONTHLY), "checkpoint_seconds",

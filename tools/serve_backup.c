@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "backup/backup.h"
+#include "backup/parity.h"
 #include "backup/policy.h"
 #include "backup/proof.h"
 #include "backup/restore.h"
@@ -69,11 +70,10 @@ static json_t *manifest_figures(const struct set_manifest *m)
 }
 
 /* The policy as it stands now; a file that is wrong at the moment leaves the one that the mount began with. */
-static bool wants_verification(struct server *s)
+static void policy_now(struct server *s, struct conf *ret)
 {
-	struct conf now;
-
-	return conf_load(s->store_fd, &now, NULL) == 0 ? now.verify_after : s->conf.verify_after;
+	if (conf_load(s->store_fd, ret, NULL) != 0)
+		*ret = s->conf;
 }
 
 static int verify_new(struct server *s, struct repo *r, const struct set_manifest *m, struct diag *d)
@@ -97,12 +97,18 @@ static int verify_new(struct server *s, struct repo *r, const struct set_manifes
 static int conclude(struct server *s, const struct peer *p, struct repo *r, const struct set_manifest *m, json_t **ret,
 		    struct diag *d)
 {
-	bool verify = wants_verification(s);
-	int err = verify ? verify_new(s, r, m, d) : 0;
+	struct conf now;
 	char detail[64];
+	size_t n;
+
+	policy_now(s, &now);
+	bool verify = now.verify_after;
+	int err = verify ? verify_new(s, r, m, d) : 0;
+	if (err == 0 && now.parity)
+		err = parity_cover(r, m, now.parity, &n, d);
 
 	snprintf(detail, sizeof(detail), "%s%s", m->full ? "full" : "incremental",
-		 !verify ? "" : err ? ", verification failed" : ", verified");
+		 !verify && !err ? "" : err ? ", verification or parity failed" : ", verified");
 	serve_trail(s, p, "backup.run", m->id, m->tiers, err ? "integrity" : "ok", detail, true);
 	if (err)
 		return err;

@@ -67,6 +67,8 @@ static void test_defaults(void **state)
 	assert_false(c.verify_after);
 	assert_int_equal(c.grace_hours, 24);
 	assert_int_equal(c.drill_days, 0);
+	assert_int_equal(c.parity, 0);
+	assert_int_equal(c.merge_after, 0);
 	assert_int_equal(c.drill_files, 20);
 	assert_int_equal(c.checkpoint_seconds, 60);
 	for (int t = 0; t < CONF_N_TIERS; t++)
@@ -84,6 +86,7 @@ static void test_every_key(void **state)
 				  "  url=s3://host/bucket ; a comment\n"
 				  "[medium D-17]\nkept = department\npath = /media/disk\n"
 				  "[backup]\nwanted = yes\nverify_after = yes\ngrace_hours = 48\n"
+				  "parity = 5\nmerge_after = 12\n"
 				  "drill_days = 30\ndrill_files = 7\n"
 				  "[daily]\nkind = incremental\nat = 01:30\nkeep = 7\n"
 				  "[weekly]\nkind = full\nat = 2:00\nkeep = 5\nweekday = saturday\n"
@@ -104,6 +107,8 @@ static void test_every_key(void **state)
 	assert_int_equal(c.media[0].kept, CONF_KEPT_DEPARTMENT);
 	assert_true(c.backup_wanted && c.verify_after);
 	assert_int_equal(c.grace_hours, 48);
+	assert_int_equal(c.parity, 5);
+	assert_int_equal(c.merge_after, 12);
 	assert_int_equal(c.drill_days, 30);
 	assert_int_equal(c.drill_files, 7);
 	assert_true(c.tiers[CONF_DAILY].set && !c.tiers[CONF_DAILY].full);
