@@ -128,6 +128,42 @@ static int same_folder(const char *url, const char *to)
 	       a.st_ino == b.st_ino;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	return strcmp((*(const struct set_manifest *const *)a)->id, (*(const struct set_manifest *const *)b)->id);
+}
+
+/* What the medium holds now, all of it, from its own catalogue. */
+static int describe(struct export *x, struct diag *d)
+{
+	CLEANUP_WITH(set_catalog_free) struct set_catalog c = {0};
+	CLEANUP_FREE const struct set_manifest **sets = NULL;
+	const struct header *h = x->lr->l.header;
+	int err = set_catalog_load(x->to, h->volume_id, h->sign_pk, &c, d);
+
+	if (err)
+		return err;
+	medium_free(&x->m);
+	x->m = (struct medium){.kept = x->kept};
+	snprintf(x->m.label, sizeof(x->m.label), "%s", x->a->label);
+	sets = calloc(c.n_sets + 1, sizeof(*sets));
+	x->m.sets = calloc(c.n_sets + 1, sizeof(*x->m.sets));
+	if (!sets || !x->m.sets)
+		return diag_fail_errno(d, -ENOMEM, "%s", x->a->to);
+	for (size_t i = 0; i < c.n_sets; i++)
+		sets[i] = &c.sets[i];
+	if (c.n_sets)
+		qsort(sets, c.n_sets, sizeof(*sets), by_id);
+	for (size_t i = 0; i < c.n_sets; i++) {
+		strcpy(x->m.sets[x->m.n_sets++], sets[i]->id);
+		x->m.n_bytes += sets[i]->index.len + sets[i]->pack_table.len;
+		for (size_t k = 0; k < sets[i]->n_packs; k++)
+			x->m.n_bytes += sets[i]->packs[k].len;
+	}
+	medium_digest(sets, c.n_sets, x->m.digest);
+	return 0;
+}
+
 /* The folder holds this label or none; and the register does not know the label on another medium. */
 static int check_label(struct export *x, struct diag *d)
 {
@@ -142,7 +178,10 @@ static int check_label(struct export *x, struct diag *d)
 	if (err != -ENOENT)
 		return diag_fail(d, DIAG_NOTE_UNSIGNED, err, "%s/%s", x->a->to, MEDIUM_OBJECT);
 	err = media_find(x->lr, x->a->label, &known, &none);
-	if (err == 0 && !known.forgotten)
+	if (err == 0 && !known.forgotten && describe(x, d) != 0)
+		return -EIO;
+	/* Stopped between register and label, it holds exactly what the register says. */
+	if (err == 0 && !known.forgotten && memcmp(known.digest, x->m.digest, sizeof(known.digest)) != 0)
 		return diag_fail(d, DIAG_MEDIUM, -EPERM, "%s has no label, and there is a medium %s with %zu sets",
 				 x->a->to, x->a->label, known.n_sets);
 	return err && err != -ENOENT ? diag_fail_errno(d, err, "medium %s", x->a->label) : 0;
@@ -199,42 +238,6 @@ static int copy(struct export *x, struct diag *d)
 		err = set_copy(&x->copying, &x->lr->catalog.sets[x->sets[i]], d);
 	cli_progress_done();
 	return err;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	return strcmp((*(const struct set_manifest *const *)a)->id, (*(const struct set_manifest *const *)b)->id);
-}
-
-/* What the medium holds now, all of it, from its own catalogue. */
-static int describe(struct export *x, struct diag *d)
-{
-	CLEANUP_WITH(set_catalog_free) struct set_catalog c = {0};
-	CLEANUP_FREE const struct set_manifest **sets = NULL;
-	const struct header *h = x->lr->l.header;
-	int err = set_catalog_load(x->to, h->volume_id, h->sign_pk, &c, d);
-
-	if (err)
-		return err;
-	medium_free(&x->m);
-	x->m = (struct medium){.kept = x->kept};
-	snprintf(x->m.label, sizeof(x->m.label), "%s", x->a->label);
-	sets = calloc(c.n_sets + 1, sizeof(*sets));
-	x->m.sets = calloc(c.n_sets + 1, sizeof(*x->m.sets));
-	if (!sets || !x->m.sets)
-		return diag_fail_errno(d, -ENOMEM, "%s", x->a->to);
-	for (size_t i = 0; i < c.n_sets; i++)
-		sets[i] = &c.sets[i];
-	if (c.n_sets)
-		qsort(sets, c.n_sets, sizeof(*sets), by_id);
-	for (size_t i = 0; i < c.n_sets; i++) {
-		strcpy(x->m.sets[x->m.n_sets++], sets[i]->id);
-		x->m.n_bytes += sets[i]->index.len + sets[i]->pack_table.len;
-		for (size_t k = 0; k < sets[i]->n_packs; k++)
-			x->m.n_bytes += sets[i]->packs[k].len;
-	}
-	medium_digest(sets, c.n_sets, x->m.digest);
-	return 0;
 }
 
 static int label(struct export *x, struct diag *d)
