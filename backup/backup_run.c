@@ -59,7 +59,7 @@ static void describe(const struct backup_request *in, const struct volume_snapsh
 }
 
 static int write_set(const struct backup_request *in, const struct volume_snapshot *snap,
-		     const struct set_manifest *parent, struct set_manifest *ret, struct diag *d)
+		     const struct set_catalog *cat, const struct set_manifest *parent, struct set_manifest *ret, struct diag *d)
 {
 	struct keyring *kr = volume_keyring(in->volume);
 	struct set_manifest m;
@@ -69,7 +69,7 @@ static int write_set(const struct backup_request *in, const struct volume_snapsh
 	int err = set_writer_new(in->repo, kr, &m, &w);
 	if (err)
 		return diag_fail_errno(d, err, "%s", repo_url(in->repo));
-	err = backup_scan(in, snap, m.from_txn, parent ? parent->next_id : 0, w, d);
+	err = backup_scan(in, snap, cat, parent, w, d);
 	if (err == 0) {
 		err = set_writer_finish(w, keyring_sign_seed(kr), ret);
 		if (err)
@@ -103,7 +103,7 @@ int backup_run(const struct backup_request *in, struct set_manifest *ret, struct
 		return diag_fail_errno(d, err, "taking the snapshot");
 	}
 	const struct set_manifest *parent = in->full ? NULL : choose_parent(in->repo, &cat, &snap);
-	err = write_set(in, &snap, parent, ret, d);
+	err = write_set(in, &snap, &cat, parent, ret, d);
 	set_catalog_free(&cat);
 	int closed = volume_snapshot_close(in->volume, &snap);
 	if (err == 0 && closed) {

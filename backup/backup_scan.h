@@ -6,12 +6,12 @@
 #include "backup/set_writer.h"
 
 /*
- * Everything newer than since (0: everything) goes to w. since_next_id: ids at or above are new, so
- * their ranges are stored whole. What is destroyed while this runs is left out. DIAG_INTERRUPTED
- * when in->progress says so, DIAG_STORE_DAMAGED when the volume does not give what the snapshot
- * holds, else what the repository answers.
+ * Everything newer than parent, a set of the catalogue (NULL: everything), goes to w. What is destroyed
+ * while this runs is left out. DIAG_INTERRUPTED when in->progress says so, DIAG_STORE_DAMAGED when the
+ * volume does not give what the snapshot holds, else what the repository answers.
  */
-int backup_scan(const struct backup_request *in, const struct volume_snapshot *snap, uint64_t since,
-		uint64_t since_next_id, struct set_writer *w, struct diag *d);
+int backup_scan(const struct backup_request *in, const struct volume_snapshot *snap,
+		const struct set_catalog *catalog, const struct set_manifest *parent,
+		struct set_writer *w, struct diag *d);
 
 #endif

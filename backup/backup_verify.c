@@ -84,7 +84,7 @@ struct verifying {
 	const struct set_manifest *m;
 	struct backup_verdict v;
 	struct bytes_w plain;
-	uint64_t n_kind[6];
+	uint64_t n_kind[SET_KINDS];
 };
 
 static int on_entry(void *arg, const struct set_entry *e)
@@ -115,7 +115,8 @@ static void check_counts(struct verifying *x)
 	const struct set_manifest *m = x->m;
 
 	if (x->n_kind[SET_NODE] != m->n_nodes || x->n_kind[SET_NAME] != m->n_names ||
-	    x->n_kind[SET_DATA] != m->n_data || x->n_kind[SET_GONE] != m->n_gone)
+	    x->n_kind[SET_DATA] != m->n_data || x->n_kind[SET_SIGN] != m->n_sign ||
+	    x->n_kind[SET_GONE] != m->n_gone)
 		bad(&x->v, "set %s: the index does not hold what the manifest counts", m->id);
 }
 

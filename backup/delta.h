@@ -42,6 +42,8 @@ struct delta_basis;
 int delta_basis_new(const uint8_t *sums, size_t n, unsigned block_log, uint64_t len,
 		    struct delta_basis **ret);
 void delta_basis_free(struct delta_basis *b);
+/* log2 of its block length. */
+unsigned delta_basis_log(const struct delta_basis *b);
 
 /* What comes out, in order, and covers what went in. A non-zero answer ends the delta with it. */
 struct delta_sink {
@@ -54,12 +56,13 @@ int delta_new(const struct delta_basis *b, const struct delta_sink *sink, struct
 void delta_free(struct delta *d);
 /*
  * The next len bytes of the stream (a multiple of the block length but at the end) and their sums in
- * the basis's block length. What comes out may lag
+ * the basis's block length, or NULL: then everything is searched. What comes out may lag
  * behind what went in by up to DELTA_SEARCH_MAX. -ENOMEM; -EUCLEAN when librsync breaks its word.
  */
 #define DELTA_SEARCH_MAX ((uint64_t)16 << 20)
 int delta_feed(struct delta *d, const uint8_t *p, size_t len, const uint8_t *sums);
-/* Nothing lags behind any more. */
-int delta_finish(struct delta *d);
+/* Nothing lags behind any more. At the end, or before a gap in the stream of len bytes (a multiple of
+ * the block length). */
+int delta_finish(struct delta *d, uint64_t gap);
 
 #endif

@@ -229,7 +229,7 @@ static bool in_same_place(const struct delta *d, size_t len, const uint8_t *sum)
 	const struct delta_basis *b = d->b;
 	uint64_t i = d->pos >> b->log;
 
-	return d->pos + len <= b->len && i < b->n &&
+	return sum && d->pos + len <= b->len && i < b->n &&
 	       (len == (size_t)1 << b->log || d->pos + len == b->len) &&
 	       memcmp(sum, b->sums + i * DELTA_SUM_LEN, DELTA_SUM_LEN) == 0;
 }
@@ -261,13 +261,18 @@ int delta_feed(struct delta *d, const uint8_t *p, size_t len, const uint8_t *sum
 	int err = 0;
 
 	for (size_t i = 0, n; err == 0 && i < len; i += n) {
-		err = step(d, p + i, len - i, sums + (i >> d->b->log) * DELTA_SUM_LEN, &n);
+		const uint8_t *sum = sums ? sums + (i >> d->b->log) * DELTA_SUM_LEN : NULL;
+
+		err = step(d, p + i, len - i, sum, &n);
 		d->pos += n;
 	}
 	return err;
 }
 
-int delta_finish(struct delta *d)
+int delta_finish(struct delta *d, uint64_t gap)
 {
-	return d->job ? end_stretch(d) : 0;
+	int err = d->job ? end_stretch(d) : 0;
+
+	d->pos += gap;
+	return err;
 }

@@ -128,6 +128,11 @@ int delta_basis_new(const uint8_t *sums, size_t n, unsigned block_log, uint64_t 
 	return 0;
 }
 
+unsigned delta_basis_log(const struct delta_basis *b)
+{
+	return b->log;
+}
+
 void delta_basis_free(struct delta_basis *b)
 {
 	if (!b)

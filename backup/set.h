@@ -31,22 +31,26 @@ enum set_kind {
 	SET_GONE = 4, /* index only: a link that is no more */
 	SET_EDGE = 5, /* index only: two ids of one lineage */
 	SET_INDEX = 6, /* in packs only: a block of the index, no entry in it */
+	SET_SIGN = 7, /* a part of a file's signature, for later deltas; key of id */
+	SET_KINDS = 8,
 };
 
 /* An index entry. Fields that a kind does not use are zero. */
 struct set_entry {
 	uint8_t kind;
-	uint8_t flags;                 /* SET_OVERLAY, SET_LAST, edge kind in SET_EDGE */
-	uint64_t id;                   /* NODE, DATA; parent of NAME and GONE; a of EDGE */
+	uint8_t flags;                 /* SET_OVERLAY, SET_DELTA, SET_LAST, edge kind in SET_EDGE */
+	uint64_t id;                   /* NODE, DATA, SIGN; parent of NAME and GONE; a of EDGE */
 	uint64_t link;                 /* NAME, GONE; b of EDGE */
 	uint64_t child;                /* NAME, GONE */
 	uint64_t version;              /* transaction */
-	uint64_t range;                /* DATA: off / SET_RANGE */
+	uint64_t range;                /* DATA: off / SET_RANGE; SIGN: part */
+	uint64_t basis, as_of;         /* SET_DELTA: made from this id, as of that transaction */
 	uint32_t type_mode;            /* NAME: S_IFMT bits */
 	uint32_t pack, off, len;       /* frame included */
 	uint8_t sum[SET_CHECKSUM_LEN]; /* of the frame and box as stored */
 };
 #define SET_OVERLAY 1 /* DATA: only blocks that changed since the parent set */
+#define SET_DELTA 2   /* DATA: made from another file's content (backup/set_delta.h) */
 #define SET_LAST 2    /* GONE: the child's inode is gone too */
 
 struct set_pack {
@@ -64,7 +68,8 @@ struct set_manifest {
 	int64_t time; /* of the snapshot */
 	uint64_t from_txn, to_txn;
 	uint64_t next_id, next_link;
-	uint64_t n_nodes, n_names, n_data, n_gone, n_bytes; /* n_bytes: plaintext of data records */
+	uint64_t n_nodes, n_names, n_data, n_sign, n_gone;
+	uint64_t n_bytes; /* of all bodies before compression */
 	uint64_t generation;
 	uint8_t charter[32];
 	struct trail_head trail;

@@ -34,6 +34,7 @@ struct set_key set_entry_key(const struct set_entry *e)
 		k.sub = e->link;
 		break;
 	case SET_DATA:
+	case SET_SIGN:
 		k.sub = e->range;
 		break;
 	}
@@ -81,8 +82,13 @@ void set_index_put_entry(struct bytes_w *w, const struct set_entry *e)
 		bytes_w_varint(w, e->link);
 		break;
 	case SET_DATA:
+	case SET_SIGN:
 		bytes_w_varint(w, e->range);
 		break;
+	}
+	if (set_entry_is_delta(e)) {
+		bytes_w_varint(w, e->basis);
+		bytes_w_varint(w, e->as_of);
 	}
 	if (e->kind == SET_GONE || e->kind == SET_EDGE)
 		return;
@@ -120,12 +126,19 @@ static void get_entry(struct bytes_r *r, struct set_entry *e)
 		e->link = bytes_r_varint(r);
 		break;
 	case SET_DATA:
+	case SET_SIGN:
 		e->range = bytes_r_varint(r);
 		if (e->range >= VOLUME_SIZE_MAX / SET_RANGE)
 			bytes_r_fail(r);
 		break;
 	default:
 		bytes_r_fail(r);
+	}
+	if (e->kind == SET_DATA && e->flags > SET_DELTA) /* it lies over what is older, or needs none of it */
+		bytes_r_fail(r);
+	if (set_entry_is_delta(e)) {
+		e->basis = bytes_r_varint(r);
+		e->as_of = bytes_r_varint(r);
 	}
 	if (e->kind == SET_GONE || e->kind == SET_EDGE)
 		return;

@@ -12,6 +12,12 @@
 #define SET_OBJECT_MAX 24
 #define SET_NAME_LEN (SET_ID_MAX + SET_OBJECT_MAX + 8)
 
+/* Whether a record is made from another file's content. */
+static inline bool set_entry_is_delta(const struct set_entry *e)
+{
+	return e->kind == SET_DATA && (e->flags & SET_DELTA);
+}
+
 void set_checksum(const void *p, size_t len, uint8_t ret[SET_CHECKSUM_LEN]);
 /* Streaming form, for packs. */
 struct set_sum;
@@ -28,7 +34,7 @@ void set_object(const char *id, const char *what, char out[SET_NAME_LEN]);
 void set_frame_put(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t basis, uint32_t box_len);
 
 /*
- * Compresses, pads, seals and frames one record of kind NODE, NAME or DATA; the stored bytes are
+ * Compresses, pads, seals and frames one record of kind NODE, NAME, DATA or SIGN; the stored bytes are
  * appended to out, and e->len and e->sum are set. basis as in docs/format.md. -EKEYREVOKED when the
  * file is destroyed, -E2BIG.
  */

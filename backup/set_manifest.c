@@ -106,6 +106,7 @@ static void put_fields(struct bytes_w *w, const struct set_manifest *m)
 	note_put_u64(w, "nodes", m->n_nodes);
 	note_put_u64(w, "names", m->n_names);
 	note_put_u64(w, "data-records", m->n_data);
+	note_put_u64(w, "signatures", m->n_sign);
 	note_put_u64(w, "gone", m->n_gone);
 	note_put_u64(w, "bytes", m->n_bytes);
 	note_put_u64(w, "key-generation", m->generation);
@@ -177,6 +178,7 @@ static int get_fields(const struct note *n, struct set_manifest *m)
 	    {"nodes", &m->n_nodes},
 	    {"names", &m->n_names},
 	    {"data-records", &m->n_data},
+	    {"signatures", &m->n_sign},
 	    {"gone", &m->n_gone},
 	    {"bytes", &m->n_bytes},
 	    {"key-generation", &m->generation},

@@ -81,9 +81,9 @@ static int record_key(struct keyring *kr, const struct set_entry *e, uint8_t ret
 
 static uint64_t sequence_of(const struct set_entry *e)
 {
-	return e->kind == SET_NAME				    ? e->link
-	       : e->kind == SET_DATA || e->kind == SET_INDEX ? e->range
-							     : 0;
+	return e->kind == SET_NAME   ? e->link
+	       : e->kind == SET_NODE ? 0
+				     : e->range;
 }
 
 void set_frame_put(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t basis, uint32_t box_len)
@@ -205,8 +205,10 @@ static int check_frame(const struct set_entry *e, const uint8_t *f, size_t len)
 
 	if (len < SET_FRAME_LEN + SUITE_BOX_OVERHEAD + HEAD_LEN || len != e->len)
 		return -EBADMSG;
-	/* The basis is the frame's own word: for names it is the child, which the index knows. */
-	uint64_t basis = e->kind == SET_NAME ? e->child : bytes_get64(f + 40);
+	/* Of an overlay the basis is the frame's own word; what else stands there the index knows. */
+	uint64_t basis = e->kind == SET_NAME	     ? e->child
+			 : set_entry_is_delta(e) ? e->basis
+						 : bytes_get64(f + 40);
 	set_frame_put(expected, e, basis, (uint32_t)(len - SET_FRAME_LEN));
 	return memcmp(expected, f, SET_FRAME_LEN) == 0 ? 0 : -EBADMSG;
 }

@@ -135,6 +135,7 @@ static void count(struct set_writer *w, const struct set_entry *e, size_t len)
 	w->m.n_nodes += e->kind == SET_NODE;
 	w->m.n_names += e->kind == SET_NAME;
 	w->m.n_data += e->kind == SET_DATA;
+	w->m.n_sign += e->kind == SET_SIGN;
 	w->m.n_gone += e->kind == SET_GONE;
 }
 

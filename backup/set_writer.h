@@ -17,7 +17,7 @@ struct set_writer;
 /* A new set id for now. m is copied as the manifest's first state; its counts are filled in. */
 int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		   struct set_writer **ret);
-/* Seals a NODE, NAME or DATA record and enters it. basis: docs/format.md "Sets". */
+/* Seals a NODE, NAME, DATA or SIGN record and enters it. basis: docs/format.md "Sets". */
 int set_writer_record(struct set_writer *w, struct set_entry *e, uint64_t basis, const void *body,
 		      size_t len);
 /* GONE and EDGE: index only. */

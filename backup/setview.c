@@ -54,6 +54,7 @@ void setview_close(struct setview *sv)
 		set_index_close(sv->index[i]);
 	free(sv->index);
 	set_blocks_free(sv->blocks);
+	setview_made_free(sv);
 	free(sv->chain);
 	free(sv);
 }

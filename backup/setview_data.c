@@ -6,8 +6,8 @@
 #include "backup/setview_internal.h"
 
 /* Lays one record over the range: what is data or hole in it replaces what was. */
-static int overlay(struct setview *sv, const struct view_entry *ve, uint8_t what[SET_RANGE_BLOCKS],
-		   uint8_t *buf, struct bytes_w *body)
+static int overlay(struct setview *sv, const struct view_entry *ve, unsigned depth,
+		   uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf, struct bytes_w *body)
 {
 	uint8_t one[SET_RANGE_BLOCKS];
 	const uint8_t *bytes;
@@ -17,6 +17,8 @@ static int overlay(struct setview *sv, const struct view_entry *ve, uint8_t what
 	int err = setview_read(sv, ve, body);
 	if (err)
 		return err;
+	if (set_entry_is_delta(&ve->e))
+		return setview_make(sv, ve, body, depth, what, buf);
 	if (set_data_decode(body->buf, body->len, one, &bytes, &n) != 0)
 		return -EBADMSG;
 	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++) {
@@ -32,16 +34,17 @@ static int overlay(struct setview *sv, const struct view_entry *ve, uint8_t what
 }
 
 /* The newest record that stands alone is the ground. */
-static int lay(struct view_data *it, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf)
+int setview_lay(struct setview *sv, const struct view_entry *run, size_t n, unsigned depth,
+		uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf)
 {
 	CLEANUP_BYTES struct bytes_w body = {0};
-	size_t from = it->n_run - 1;
+	size_t from = n - 1;
 
-	while (from > 0 && (it->run[from].e.flags & SET_OVERLAY))
+	while (from > 0 && (run[from].e.flags & SET_OVERLAY))
 		from--;
 	memset(what, SET_BLOCK_HOLE, SET_RANGE_BLOCKS);
-	for (size_t i = from; i < it->n_run; i++) {
-		int err = overlay(it->sv, &it->run[i], what, buf, &body);
+	for (size_t i = from; i < n; i++) {
+		int err = overlay(sv, &run[i], depth, what, buf, &body);
 		if (err)
 			return err;
 	}
@@ -102,7 +105,7 @@ int view_data_next(struct view_data *it, uint64_t *ret_range, uint8_t what[SET_R
 	if (err || it->n_run == 0)
 		return err;
 	*ret_range = it->run[0].e.range;
-	err = lay(it, what, buf);
+	err = setview_lay(it->sv, it->run, it->n_run, 0, what, buf);
 	return err ? err : 1;
 }
 

@@ -17,6 +17,7 @@ struct setview {
 	size_t *chain, n_chain;
 	struct set_blocks *blocks;
 	struct set_index **index; /* of each set of the chain */
+	struct view_made *made;	  /* ranges that deltas copy from (setview_delta.c) */
 };
 
 const struct set_manifest *setview_manifest(const struct setview *sv, const struct view_entry *ve);
@@ -42,6 +43,18 @@ int view_names_open(struct setview *sv, uint64_t parent, uint64_t link, bool eve
 /* 1: the next; 0: no more. -EBADMSG: entries could not be read; called again it goes on behind them. */
 int view_names_next(struct view_names *it, struct view_entry *ret);
 void view_names_close(struct view_names *it);
+
+/*
+ * Lays n records of one range, the oldest first, over each other: what tells each block, buf
+ * (SET_RANGE bytes) holds those that are data. depth: how many deltas rest on this one. -EKEYREVOKED,
+ * -EBADMSG.
+ */
+int setview_lay(struct setview *sv, const struct view_entry *run, size_t n, unsigned depth,
+		uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
+/* Makes a range of the delta in body, which ve describes, and checks it. Errors as above. */
+int setview_make(struct setview *sv, const struct view_entry *ve, const struct bytes_w *body,
+		 unsigned depth, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
+void setview_made_free(struct setview *sv);
 
 /* The content of a file, range by range. */
 struct view_data {

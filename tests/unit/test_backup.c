@@ -33,7 +33,7 @@ static void expect_good(struct backup_fixture *b, const struct set_manifest *m)
 	struct backup_verdict v = verify(b, m);
 
 	assert_int_equal(v.n_bad, 0);
-	assert_int_equal(v.n_records, m->n_nodes + m->n_names + m->n_data);
+	assert_int_equal(v.n_records, m->n_nodes + m->n_names + m->n_data + m->n_sign);
 	assert_int_equal(scrub(b, m).n_bad, 0);
 }
 
@@ -373,7 +373,7 @@ static void destroyed_records(void **state)
 	make_noise(b->fx->v, VOLUME_ROOT_ID, "kept", 2, 5000);
 	back_up(b, true, &m);
 	assert_int_equal(set_index_read(b->repo, keys(b), &m, remember, &end, &b->d), 0);
-	assert_int_equal(end - entries, 3 + 2 + 4);
+	assert_int_equal(end - entries, 3 + 2 + 4 + 1); /* and a signature */
 	assert_int_equal(m.n_packs, 1);
 	object_path(b, m.id, "pack-00000", path);
 	assert_int_equal(read_raw(path, &copy), m.packs[0].len);
@@ -385,8 +385,8 @@ static void destroyed_records(void **state)
 
 	struct backup_verdict v = verify(b, &m);
 	assert_int_equal(v.n_bad, 0);
-	assert_int_equal(v.n_destroyed, 1 + 1 + 3);
-	assert_int_equal(v.n_records, 9);
+	assert_int_equal(v.n_destroyed, 1 + 1 + 3 + 1);
+	assert_int_equal(v.n_records, 10);
 	assert_int_equal(scrub(b, &m).n_bad, 0);
 	for (const struct set_entry *e = entries; e < end; e++) {
 		bool of_gone = e->id == gone || e->child == gone;

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +92,7 @@ static size_t delta_of(const uint8_t *old, size_t old_len, const uint8_t *new, s
 		assert_int_equal(delta_sums(new + at, n, log, &sums), 0);
 		assert_int_equal(delta_feed(d, new + at, n, sums.buf), 0);
 	}
-	assert_int_equal(delta_finish(d), 0);
+	assert_int_equal(delta_finish(d, 0), 0);
 	assert_int_equal(m.out.len, new_len);
 	assert_true(new_len == 0 || memcmp(m.out.buf, new, new_len) == 0);
 	bytes_w_free(&m.out);

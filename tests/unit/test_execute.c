@@ -71,7 +71,7 @@ static int open_entry(void *arg, const struct set_entry *e)
 
 	for (size_t i = 0; i < o->n; i++) {
 		if ((o->ids[i] != e->id && (e->kind != SET_NAME || o->ids[i] != e->child)) ||
-		    e->kind > SET_DATA)
+		    e->kind == SET_GONE || e->kind == SET_EDGE)
 			continue;
 		o->n_records++;
 		o->n_open += set_record_read(o->r, o->kr, o->m, e, &out) == 0;
