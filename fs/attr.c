@@ -47,14 +47,18 @@ static int set_mode(struct volume *v, struct vinode *ino, uint32_t mode)
 	return r;
 }
 
-static void kill_set_ids(struct vinode *ino)
+/* Whether there were any. */
+static bool kill_set_ids(struct vinode *ino)
 {
-	if (S_ISDIR(ino->attr.mode))
-		return;
+	uint32_t before = ino->attr.mode;
+
+	if (S_ISDIR(before))
+		return false;
 	ino->attr.mode &= ~(uint32_t)S_ISUID;
 	/* Set-gid without group execution means mandatory locking, not a privilege. */
 	if (ino->attr.mode & S_IXGRP)
 		ino->attr.mode &= ~(uint32_t)S_ISGID;
+	return ino->attr.mode != before;
 }
 
 static void set_times(struct vinode *ino, unsigned mask, const struct volume_attr *in)
@@ -120,4 +124,19 @@ int volume_setattr(struct volume *v, uint64_t id, unsigned mask, const struct vo
 	}
 	engine_leave(v);
 	return r;
+}
+
+void volume_kill_set_ids(struct volume *v, uint64_t id)
+{
+	struct vinode *ino;
+
+	engine_enter(v);
+	if (engine_writable(v) == 0 && inode_get(v, id, &ino) == 0) {
+		if (freeze_check(v, id) == 0 && kill_set_ids(ino)) {
+			ino->attr.ctime = engine_now();
+			inode_mark_dirty(v, ino);
+		}
+		inode_unpin(v, ino);
+	}
+	engine_leave(v);
 }

@@ -1,7 +1,7 @@
 /*
  * FUSE session: mount, negotiate, serve, unmount. See front.h.
  *
- * Loop threads read and answer requests; n_threads of them share the session. Stopping sets the session's flag and
+ * Loop threads read and answer requests; n_threads of them share the session (front_device.c). Stopping sets the session's flag and
  * interrupts their reads with SIGUSR2, whose handler does nothing: the read returns EINTR and the loop sees the flag.
  * A thread that had looked at the flag and was about to read misses the signal; so whoever stops asks again.
  */
@@ -35,6 +35,7 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_FLOCK_LOCKS |
 			FUSE_CAP_POSIX_LOCKS | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV);
+	front_device_init(conn);
 	f->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 	conn->max_write = FRONT_MAX_REQUEST;
 	conn->max_readahead = FRONT_MAX_REQUEST;
@@ -61,12 +62,17 @@ void front_stat(const struct volume_attr *a, struct stat *ret)
 	};
 }
 
+double front_attr_timeout(const struct volume_attr *a)
+{
+	return S_ISREG(a->mode) && (a->mode & (S_ISUID | S_ISGID)) ? 0 : FRONT_TIMEOUT;
+}
+
 void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){
 		.ino = a->id,
 		.generation = 1, /* ids are never reused */
-		.attr_timeout = FRONT_TIMEOUT,
+		.attr_timeout = front_attr_timeout(a),
 		.entry_timeout = FRONT_TIMEOUT,
 	};
 	front_stat(a, &ret->attr);
@@ -152,11 +158,13 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 		if (fuse_session_mount(f->se, f->mountpoint) != 0)
 			err = errno ? -errno : -EIO;
 	}
+	f->mounted = err == 0;
+	if (err == 0)
+		err = front_device_new(f->se, front_tmpfile_request, &f->device);
 	if (err) {
 		front_free(f);
 		return diag_fail_errno(d, err, "mounting at %s", cfg->mountpoint);
 	}
-	f->mounted = true;
 	front_readahead(f->mountpoint);
 	*ret = f;
 	return 0;
@@ -165,21 +173,9 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 static void *loop(void *arg)
 {
 	struct front *f = arg;
-	struct fuse_buf buf = {0};
 
 	f->tids[atomic_fetch_add(&f->n_tids, 1) % FRONT_THREADS_MAX] = gettid();
-	while (!fuse_session_exited(f->se)) {
-		int n = fuse_session_receive_buf(f->se, &buf);
-
-		if (n == -EINTR || n == -EAGAIN)
-			continue;
-		if (n <= 0)
-			break;
-		front_tmpfile_request(buf.mem, buf.size);
-		fuse_session_process_buf(f->se, &buf);
-	}
-	fuse_session_exit(f->se);
-	free(buf.mem);
+	front_device_loop(f->device);
 	return NULL;
 }
 
@@ -239,6 +235,7 @@ void front_free(struct front *f)
 	unmount(f);
 	if (f->se)
 		fuse_session_destroy(f->se);
+	front_device_free(f->device);
 	free(f->mountpoint);
 	free(f);
 }

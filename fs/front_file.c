@@ -101,6 +101,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 {
 	/* Written-back pages carry the kernel's own times; a direct write leaves them to us. */
 	bool kernel_times = fi->writepage;
+
+	if (front_device_write_kills(req, fi))
+		volume_kill_set_ids(front_volume(req), ino);
 	ssize_t n = volume_write(front_volume(req), ino, buf, size, (uint64_t)off, kernel_times);
 
 	if (n < 0)
@@ -116,10 +119,21 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	fuse_reply_err(req, -volume_fsync(front_volume(req), ino));
 }
 
+/* What changes content otherwise than by a write: the kernel leaves it to us to look who does it. */
+static void kill_set_ids(fuse_req_t req, fuse_ino_t ino)
+{
+	struct volume_attr a;
+
+	if (volume_getattr(front_volume(req), ino, &a) == 0 && (a.mode & (S_ISUID | S_ISGID)) &&
+	    front_device_lacks_fsetid(req))
+		volume_kill_set_ids(front_volume(req), ino);
+}
+
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 			 struct fuse_file_info *fi)
 {
 	(void)fi;
+	kill_set_ids(req, ino);
 	fuse_reply_err(req, -volume_fallocate(front_volume(req), ino, mode, (uint64_t)off,
 					      (uint64_t)len));
 }
@@ -141,6 +155,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t src, off_t src_off,
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
+	kill_set_ids(req, dst);
 	ssize_t n = volume_copy(front_volume(req), src, (uint64_t)src_off, dst, (uint64_t)dst_off,
 				len);
 	if (n < 0)

@@ -10,14 +10,18 @@
 #include <sys/types.h>
 
 #include "fs/front.h"
+#include "fs/front_device.h"
 
 #define FRONT_THREADS_MAX 16
 /* The store has one owner and the kernel makes every change, so what it caches stays true. */
 #define FRONT_TIMEOUT 86400.0
 #define FRONT_MAX_REQUEST (1u << 20)
+/* FATTR_KILL_SUIDGID: whoever gives the file away or truncates it has its set-id bits cleared. libfuse passes the bit on. */
+#define FRONT_SET_ATTR_KILLS (1 << 11)
 
 struct front {
 	struct fuse_session *se;
+	struct front_device *device;
 	struct volume *volume;
 	char *mountpoint;
 	bool read_only;
@@ -44,6 +48,11 @@ static inline struct volume *front_volume(fuse_req_t req)
 }
 
 void front_stat(const struct volume_attr *a, struct stat *ret);
+/*
+ * How long the kernel may believe the attributes. A write that takes the set-id bits of a file away is ours to carry out, and its
+ * reply has no place to say so: as long as a file has any, the kernel asks each time (before it runs it, too).
+ */
+double front_attr_timeout(const struct volume_attr *a);
 /* Replies with an entry whose reference the engine has just given, or gives it back when nobody takes it. */
 void front_reply_entry(fuse_req_t req, const struct volume_attr *a);
 void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret);

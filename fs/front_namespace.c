@@ -55,7 +55,7 @@ static void reply_attr(fuse_req_t req, int err, const struct volume_attr *a)
 		return;
 	}
 	front_stat(a, &st);
-	fuse_reply_attr(req, &st, FRONT_TIMEOUT);
+	fuse_reply_attr(req, &st, front_attr_timeout(a));
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -105,6 +105,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		mask |= VOLUME_SET_MTIME;
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		mask |= VOLUME_SET_CTIME;
+	if (to_set & FRONT_SET_ATTR_KILLS)
+		mask |= VOLUME_KILL_SUIDGID;
 	int err = volume_setattr(front_volume(req), ino, mask, &in, &a);
 	reply_attr(req, err, &a);
 }

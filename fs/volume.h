@@ -106,6 +106,10 @@ enum volume_set {
 int volume_setattr(struct volume *v, uint64_t id, unsigned mask, const struct volume_attr *in,
 		   struct volume_attr *ret);
 
+/* Before a write by somebody who may not keep them: clears set-id bits, where there are any. What stands in the way (a frozen
+ * file, a volume that is read-only) is the write's to report. */
+void volume_kill_set_ids(struct volume *v, uint64_t id);
+
 struct volume_new {
 	uint32_t mode; /* type and permissions, umask not yet applied */
 	uint32_t umask;

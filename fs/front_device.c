@@ -1,0 +1,320 @@
+/*
+ * Taking requests from the kernel.
+ *
+ * Turn. One thread at a time holds the turn: it reads a request and answers it, and reads the next, so that a client which does
+ * one small thing after the other always meets the same running thread. Before a request that may take long (a sync; or data,
+ * while more requests wait) it passes the turn on and others go on reading. That is cheaper than waking another thread for every
+ * request, and nobody waits for somebody else's sync.
+ *
+ * Waiting. To wake a sleeping processor costs more than most requests do. So when requests come in quick succession the thread
+ * looks for the next one for some microseconds before it sleeps; how long follows from how long that has lately taken, and falls to
+ * nothing when it does not pay. On a single processor it would only keep the client from running, so there it never does.
+ *
+ * Set-id bits. With FUSE_HANDLE_KILLPRIV_V2 the kernel need not ask for security.capability before every write of a file and
+ * for its mode before every chown. libfuse before 3.17 does not know the flag, and no libfuse passes on the one bit of a write
+ * that says whose duty it is. The INIT reply is therefore amended on its way out, and the bit taken from the raw request. Kernel
+ * side: process_init_reply, fuse_send_write_pages in fs/fuse.
+ */
+#include "fs/front_device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+
+#define SPIN_MAX_NS 60000
+#define SPIN_MIN_NS 2000 /* below: not at all */
+#define DATA_MANY 65536u /* bytes of one request from which on it is long by itself */
+#define CAP_FSETID_BIT 4
+
+struct front_device {
+	struct fuse_session *se;
+	void (*amend)(void *request, size_t len);
+	int fd;
+	bool may_spin;
+	pthread_mutex_t turn;
+	int64_t spin_ns; /* guarded by turn */
+};
+
+/* What the thread is at. NULL in threads that libfuse runs itself (io_uring). */
+static __thread struct current {
+	struct front_device *device;
+	bool has_turn;
+	struct fuse_in_header head;
+	uint32_t write_flags;
+	uint64_t init_unique; /* of an INIT that offers what libfuse does not know; 0: none */
+} *current;
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* ---- waiting ---- */
+
+/* Waiting was worth it when a request came within the longest time that is ever waited. */
+static void adapt(struct front_device *d, int64_t waited)
+{
+	if (waited <= SPIN_MAX_NS)
+		d->spin_ns = 2 * waited > SPIN_MIN_NS ? 2 * waited : SPIN_MIN_NS;
+	else
+		d->spin_ns /= 2;
+	if (d->spin_ns > SPIN_MAX_NS)
+		d->spin_ns = SPIN_MAX_NS;
+}
+
+static ssize_t try_read(int fd, void *buf, size_t len)
+{
+	ssize_t n = read(fd, buf, len);
+
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t spin(struct front_device *d, void *buf, size_t len, int64_t until)
+{
+	ssize_t n;
+
+	do {
+		n = try_read(d->fd, buf, len);
+	} while (n == -EAGAIN && now_ns() < until);
+	return n;
+}
+
+static ssize_t wait_request(struct front_device *d, void *buf, size_t len)
+{
+	struct pollfd p = {.fd = d->fd, .events = POLLIN};
+	ssize_t n = try_read(d->fd, buf, len);
+
+	if (n != -EAGAIN)
+		return n;
+	int64_t began = now_ns();
+	if (d->may_spin && d->spin_ns >= SPIN_MIN_NS)
+		n = spin(d, buf, len, began + d->spin_ns);
+	while (n == -EAGAIN) {
+		if (poll(&p, 1, -1) < 0)
+			return -errno;
+		n = try_read(d->fd, buf, len);
+	}
+	adapt(d, now_ns() - began);
+	return n;
+}
+
+/* ---- what libfuse does not pass on ---- */
+
+static void note_request(struct current *c, const void *buf, size_t len)
+{
+	struct fuse_write_in w;
+
+	c->write_flags = 0;
+	if (len < sizeof(c->head))
+		return;
+	memcpy(&c->head, buf, sizeof(c->head));
+	if (c->head.opcode == FUSE_WRITE && len >= sizeof(c->head) + sizeof(w)) {
+		memcpy(&w, (const char *)buf + sizeof(c->head), sizeof(w));
+		c->write_flags = w.write_flags;
+	}
+#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
+	struct fuse_init_in init = {0};
+	size_t rest = len - sizeof(c->head);
+
+	if (c->head.opcode == FUSE_INIT) {
+		memcpy(&init, (const char *)buf + sizeof(c->head),
+		       rest < sizeof(init) ? rest : sizeof(init));
+		c->init_unique = init.flags & FUSE_HANDLE_KILLPRIV_V2 ? c->head.unique : 0;
+	}
+#endif
+}
+
+void front_device_init(struct fuse_conn_info *conn)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+#else
+	(void)conn; /* amend_init */
+#endif
+}
+
+static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	struct current *c = current;
+	(void)userdata;
+
+	if (!c)
+		return read(fd, buf, len);
+	ssize_t n = wait_request(c->device, buf, len);
+	if (n < 0) {
+		errno = (int)-n;
+		return -1;
+	}
+	note_request(c, buf, (size_t)n);
+	return n;
+}
+
+/* The reply to an INIT that offered it accepts FUSE_HANDLE_KILLPRIV_V2. */
+static bool amend_init(const struct iovec *iov, int count, struct fuse_init_out *ret)
+{
+	struct fuse_out_header h;
+
+	if (!current || !current->init_unique || count != 2 || iov[0].iov_len != sizeof(h) ||
+	    iov[1].iov_len < offsetof(struct fuse_init_out, max_background) || iov[1].iov_len > sizeof(*ret))
+		return false;
+	memcpy(&h, iov[0].iov_base, sizeof(h));
+	if (h.unique != current->init_unique || h.error)
+		return false;
+	memcpy(ret, iov[1].iov_base, iov[1].iov_len);
+	ret->flags |= FUSE_HANDLE_KILLPRIV_V2;
+	current->init_unique = 0;
+	return true;
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct fuse_init_out out;
+	(void)userdata;
+
+	if (amend_init(iov, count, &out)) {
+		struct iovec amended[2] = {iov[0], {.iov_base = &out, .iov_len = iov[1].iov_len}};
+
+		return writev(fd, amended, 2);
+	}
+	return writev(fd, iov, count);
+}
+
+bool front_device_lacks_fsetid(fuse_req_t req)
+{
+	char path[40], line[128];
+	unsigned long long caps = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)fuse_req_ctx(req)->pid);
+	CLEANUP_FILE FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
+	return !(caps >> CAP_FSETID_BIT & 1);
+}
+
+bool front_device_write_kills(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	if (fi->writepage)
+		return false;
+	if (current)
+		return current->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	return front_device_lacks_fsetid(req); /* no raw request: io_uring */
+}
+
+/* ---- the loop ---- */
+
+static bool more_waits(const struct front_device *d)
+{
+	struct pollfd p = {.fd = d->fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+static bool takes_long(const struct front_device *d, const struct current *c, const void *req,
+		       size_t len)
+{
+	struct fuse_read_in r = {0};
+
+	switch (c->head.opcode) {
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_COPY_FILE_RANGE:
+	case FUSE_FALLOCATE:
+	case FUSE_LSEEK:
+		return true;
+	case FUSE_WRITE:
+		return len >= DATA_MANY || more_waits(d);
+	case FUSE_READ:
+		if (len >= sizeof(c->head) + sizeof(r))
+			memcpy(&r, (const char *)req + sizeof(c->head), sizeof(r));
+		return r.size >= DATA_MANY || more_waits(d);
+	default:
+		return false;
+	}
+}
+
+static void take_turn(struct current *c)
+{
+	if (!c->has_turn)
+		pthread_mutex_lock(&c->device->turn);
+	c->has_turn = true;
+}
+
+static void pass_turn(struct current *c)
+{
+	if (c->has_turn)
+		pthread_mutex_unlock(&c->device->turn);
+	c->has_turn = false;
+}
+
+void front_device_loop(struct front_device *d)
+{
+	struct current c = {.device = d};
+	struct fuse_buf buf = {0};
+
+	current = &c;
+	for (;;) {
+		take_turn(&c);
+		if (fuse_session_exited(d->se))
+			break;
+		int n = fuse_session_receive_buf(d->se, &buf);
+		if (n == -EINTR || n == -EAGAIN)
+			continue;
+		if (n <= 0)
+			break;
+		if (takes_long(d, &c, buf.mem, (size_t)n))
+			pass_turn(&c);
+		if (d->amend)
+			d->amend(buf.mem, (size_t)n);
+		fuse_session_process_buf(d->se, &buf);
+	}
+	fuse_session_exit(d->se);
+	pass_turn(&c);
+	current = NULL;
+	free(buf.mem);
+}
+
+/* ---- life ---- */
+
+int front_device_new(struct fuse_session *se, void (*amend)(void *request, size_t len), struct front_device **ret)
+{
+	static const struct fuse_custom_io io = {.read = device_read, .writev = device_writev};
+	CLEANUP_FREE struct front_device *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	d->se = se;
+	d->amend = amend;
+	d->fd = fuse_session_fd(se);
+	d->may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	if (fcntl(d->fd, F_SETFL, O_RDWR | O_NONBLOCK) != 0)
+		return -errno;
+	int err = fuse_session_custom_io(se, &io, d->fd);
+	if (err)
+		return err;
+	pthread_mutex_init(&d->turn, NULL);
+	*ret = STEAL_PTR(d);
+	return 0;
+}
+
+void front_device_free(struct front_device *d)
+{
+	if (!d)
+		return;
+	pthread_mutex_destroy(&d->turn);
+	free(d);
+}
