@@ -105,7 +105,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		mask |= VOLUME_SET_MTIME;
 	if (to_set & FUSE_SET_ATTR_CTIME)
 		mask |= VOLUME_SET_CTIME;
-	if (to_set & FRONT_SET_ATTR_KILLS)
+	/* The kernel sends a ctime alone for chown(-1, -1) only: it changes no owner, and takes the bits all the same. */
+	if (to_set & FRONT_SET_ATTR_KILLS || mask == VOLUME_SET_CTIME)
 		mask |= VOLUME_KILL_SUIDGID;
 	int err = volume_setattr(front_volume(req), ino, mask, &in, &a);
 	reply_attr(req, err, &a);
