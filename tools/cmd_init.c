@@ -179,8 +179,12 @@ static int make_parents(const char *path)
 	snprintf(p, sizeof(p), "%s", path);
 	for (char *s = p + 1; (s = strchr(s, '/')); s++) {
 		*s = 0;
-		if (mkdir(p, 0700) != 0 && errno != EEXIST)
+		bool made = mkdir(p, 0700) == 0;
+		if (!made && errno != EEXIST)
 			return -errno;
+		int err = made ? durable_mkdir(AT_FDCWD, p, 0700) : 0;
+		if (err)
+			return err;
 		*s = '/';
 	}
 	return 0;
@@ -356,6 +360,10 @@ static int init(struct init *in, int argc, char **argv, struct diag *d)
 	in->made_store = mkdir(in->store, 0700) == 0;
 	if (!realpath(in->store, in->store_path))
 		return diag_fail_errno(d, -errno, "%s", in->store);
+	/* Its name has to outlive a power cut as what is in it does. */
+	err = in->made_store ? durable_mkdir(AT_FDCWD, in->store_path, 0700) : 0;
+	if (err)
+		return diag_fail_errno(d, err, "%s", in->store);
 	store_fd = open(in->store_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	err = store_fd < 0 ? diag_fail_errno(d, -errno, "%s", in->store) : places(in, d);
 	if (err == 0)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/cleanup.h"
+#include "core/durable.h"
 #include "tools/cli.h"
 #include "tools/cmd_key.h"
 #include "tools/conf_repository.h"
@@ -84,6 +85,12 @@ static int folders(struct recover_args *a, struct diag *d)
 		return diag_fail_errno(d, -errno, "%s", a->store);
 	if (!realpath(a->anchor, a->anchor_path))
 		return diag_fail_errno(d, -errno, "%s", a->anchor);
+	/* Their names have to outlive a power cut as what is in them does. */
+	int err = durable_mkdir(AT_FDCWD, a->store_path, 0700);
+	if (err == 0)
+		err = durable_mkdir(AT_FDCWD, a->anchor_path, 0700);
+	if (err)
+		return diag_fail_errno(d, err, "%s", a->store);
 	a->r.store = a->store_path;
 	a->r.anchor = a->anchor_path;
 	return 0;

@@ -22,6 +22,7 @@ struct driver {
 	struct volume_snapshot snap;
 	struct reference at_snap; /* as it was then; next_serial 0: none is open */
 	unsigned steps;
+	int got; /* how the last operation ended */
 };
 
 /* A store in the fixture's folder with a volume in it, unmounted, keys closed. */

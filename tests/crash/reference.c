@@ -514,3 +514,9 @@ int reference_do(struct reference *r, const struct op *op, unsigned step)
 		return 0;
 	}
 }
+
+void reference_torn(struct reference *r, const struct op *op)
+{
+	if (op->kind >= OP_WRITE && op->kind <= OP_COPY)
+		r->n[reference_find(r, op->kind == OP_COPY ? op->to : op->path)].torn = true;
+}

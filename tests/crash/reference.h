@@ -34,6 +34,7 @@ struct reference_node {
 	/* Steps are counted from 1; step n made state n of the history. */
 	unsigned synced; /* the content of that state is durable */
 	unsigned heir;   /* renamed over another: no older content under the name */
+	bool torn;       /* a write failed: each block is of some version */
 	unsigned named;  /* last change of names or attributes */
 };
 
@@ -60,6 +61,8 @@ unsigned reference_find(const struct reference *r, const char *path);
 unsigned reference_parent(const struct reference *r, const char *path, unsigned *ret_letter);
 /* By serial; NULL. */
 const struct reference_node *reference_by_serial(const struct reference *r, uint64_t serial);
+/* The operation failed: the file that it would have written to may have been changed in part. */
+void reference_torn(struct reference *r, const struct op *op);
 /* Nodes that stand somewhere or are open. */
 unsigned reference_count(const struct reference *r);
 /* Every handle is closed, as by a crash or an unmount. */

@@ -208,6 +208,26 @@ static bool attrs_fit(const struct judge *j, const struct seen *s, uint64_t seri
 	return false;
 }
 
+/* Each block is of some version, from what was there when the write began. */
+static bool blocks_fit(const struct judge *j, const struct seen *s, uint64_t serial, unsigned from)
+{
+	for (size_t at = 0; at < s->at.size; at += MAP_BLOCK) {
+		size_t len = s->at.size - at < MAP_BLOCK ? s->at.size - at : MAP_BLOCK;
+		bool fits = false;
+
+		for (unsigned i = from; i <= j->c->begun && !fits; i++) {
+			const struct reference_node *n =
+			    reference_by_serial(&j->c->history[i], serial);
+
+			fits = n && n->content->len >= at + len &&
+			       !memcmp(n->content->p + at, s->content + at, len);
+		}
+		if (!fits)
+			return false;
+	}
+	return true;
+}
+
 static bool content_fits(const struct judge *j, const struct seen *s,
 			 const struct reference_node *at_k)
 {
@@ -222,12 +242,17 @@ static bool content_fits(const struct judge *j, const struct seen *s,
 		if (n && i <= j->c->acked && n->synced > from)
 			from = n->synced;
 	}
+	if (j->c->live)
+		from = j->c->acked;
 	for (unsigned i = from; i <= j->c->begun; i++) {
 		n = reference_by_serial(&j->c->history[i], at_k->serial);
 		if (n && n->content->len == s->at.size &&
 		    !memcmp(n->content->p ? n->content->p : (uint8_t *)"", s->content, s->at.size))
 			return true;
 	}
+	n = reference_by_serial(&j->c->history[j->c->begun], at_k->serial);
+	if (n && n->torn && blocks_fit(j, s, at_k->serial, from))
+		return true;
 	return drive_wrong(j->d, "%llu has %llu bytes that it never had from state %u to %u",
 			   (unsigned long long)s->at.id, (unsigned long long)s->at.size, from,
 			   j->c->begun);
@@ -274,7 +299,7 @@ static bool tree_fits(const struct judge *j, unsigned at, unsigned node)
 
 bool view_fits(struct driver *d, const struct view *w, const struct claim *c)
 {
-	unsigned from = c->history[c->acked].names_from;
+	unsigned from = c->live ? c->acked : c->history[c->acked].names_from;
 	char all[4 * WHY_MAX] = "";
 
 	for (unsigned k = c->begun + 1; k-- > from;) {

@@ -24,6 +24,7 @@ void view_free(struct view *w);
 struct claim {
 	const struct reference *history;
 	unsigned acked, begun;
+	bool live; /* no cut: all that was acknowledged shows, synced or not */
 };
 bool view_fits(struct driver *d, const struct view *w, const struct claim *c);
 /* Exactly this. */

@@ -18,6 +18,20 @@
 
 struct medium medium = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+_Thread_local bool medium_busy;
+
+static void enter(void)
+{
+	pthread_mutex_lock(&medium.lock);
+	medium_busy = true;
+}
+
+static void leave(void)
+{
+	medium_busy = false;
+	pthread_mutex_unlock(&medium.lock);
+}
+
 void *medium_need(void *p)
 {
 	if (!p)
@@ -84,11 +98,11 @@ static enum what what_is(int fd, unsigned *ret_file, char rel[PATH_MAX])
 		return ELSEWHERE;
 	if (S_ISDIR(st.st_mode))
 		return path_of_fd(fd, abs) && below(abs, rel) ? FOLDER_BELOW : ELSEWHERE;
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	unsigned i = medium.n_files;
 	while (i && (medium.files[i - 1].dev != st.st_dev || medium.files[i - 1].ino != st.st_ino))
 		i--;
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	if (!i)
 		return ELSEWHERE;
 	*ret_file = i - 1;
@@ -132,14 +146,14 @@ static bool fails(enum medium_calls which, const char *what)
 
 void medium_fail(enum medium_calls which, uint64_t n, int err, bool lasts)
 {
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	medium.fail_which = which;
 	medium.fail_at = n;
 	medium.err = err;
 	medium.lasts = lasts;
 	medium.n_calls = 0;
 	medium.failed = false;
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 }
 
 bool medium_failed(void)
@@ -264,7 +278,7 @@ static int do_open(int dirfd, const char *path, int flags, mode_t mode)
 
 	if (!(flags & O_CREAT) || !below_at(dirfd, path, rel))
 		return sampled((int)syscall(SYS_openat, dirfd, path, flags, mode));
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	bool made = fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0;
 	int fd = -1;
 	if (!made || !fails(MEDIUM_CHANGES, "creation"))
@@ -276,7 +290,7 @@ static int do_open(int dirfd, const char *path, int flags, mode_t mode)
 		op->file = file;
 		op->path = medium_need(strdup(rel));
 	}
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return sampled(fd);
 }
 
@@ -311,9 +325,9 @@ ssize_t pread64(int fd, void *buf, size_t len, off_t off)
 
 	if (medium.fail_at && medium.fail_which == MEDIUM_READS &&
 	    what_is(fd, &file, rel) == FILE_BELOW) {
-		pthread_mutex_lock(&medium.lock);
+		enter();
 		bool failed = fails(MEDIUM_READS, "read");
-		pthread_mutex_unlock(&medium.lock);
+		leave();
 		if (failed)
 			return -1;
 	}
@@ -327,7 +341,7 @@ ssize_t pwrite64(int fd, const void *buf, size_t len, off_t off)
 
 	if (what_is(fd, &file, rel) != FILE_BELOW)
 		return syscall(SYS_pwrite64, fd, buf, len, off);
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	ssize_t n = fails(MEDIUM_CHANGES, "write") ? -1 : syscall(SYS_pwrite64, fd, buf, len, off);
 	if (n > 0) {
 		struct medium_op *op = add_op(MEDIUM_WRITE);
@@ -338,7 +352,7 @@ ssize_t pwrite64(int fd, const void *buf, size_t len, off_t off)
 		op->data = medium_need(malloc((size_t)n));
 		memcpy(op->data, buf, (size_t)n);
 	}
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return n;
 }
 
@@ -350,7 +364,7 @@ static int change_file(int fd, enum medium_kind kind, uint64_t off, uint64_t len
 
 	if (what_is(fd, &file, rel) != FILE_BELOW)
 		return (int)syscall(nr, fd, a, b, c);
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	int r = fails(MEDIUM_CHANGES, "truncation or punch") ? -1 : (int)syscall(nr, fd, a, b, c);
 	if (r == 0) {
 		struct medium_op *op = add_op(kind);
@@ -359,7 +373,7 @@ static int change_file(int fd, enum medium_kind kind, uint64_t off, uint64_t len
 		op->off = off;
 		op->len = len;
 	}
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return r;
 }
 
@@ -394,7 +408,7 @@ static int sync_fd(int fd)
 
 	if (what == ELSEWHERE)
 		return 0;
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	bool failed = fails(MEDIUM_CHANGES, what == FILE_BELOW ? "sync" : "sync of a folder");
 	struct medium_op *op = add_op(what == FILE_BELOW ? MEDIUM_SYNC : MEDIUM_SYNC_FOLDER);
 	op->file = file;
@@ -404,7 +418,7 @@ static int sync_fd(int fd)
 	if (what == FILE_BELOW && owes_error(fd, file))
 		failed = true;
 	op->failed = failed;
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return failed ? -1 : 0;
 }
 
@@ -425,12 +439,12 @@ int syncfs(int fd)
 
 	if (what_is(fd, &file, rel) == ELSEWHERE)
 		return 0;
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	bool failed = fails(MEDIUM_CHANGES, "sync of all");
 	add_op(MEDIUM_SYNC_ALL)->failed = failed;
 	for (unsigned i = 0; failed && i < medium.n_files; i++)
 		note_error(i);
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return failed ? -1 : 0;
 }
 
@@ -443,9 +457,9 @@ int sync_file_range(int fd, off_t off, off_t len, unsigned flags)
 	(void)off, (void)len, (void)flags;
 	if (what_is(fd, &file, rel) != FILE_BELOW)
 		return 0;
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	bool failed = owes_error(fd, file);
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return failed ? -1 : 0;
 }
 
@@ -455,11 +469,11 @@ static int change_entry(int dirfd, const char *path, enum medium_kind kind, long
 
 	if (!below_at(dirfd, path, rel))
 		return (int)syscall(nr, dirfd, path, arg);
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	int r = fails(MEDIUM_CHANGES, "entry") ? -1 : (int)syscall(nr, dirfd, path, arg);
 	if (r == 0)
 		add_op(kind)->path = medium_need(strdup(rel));
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return r;
 }
 
@@ -478,13 +492,18 @@ int mkdirat(int dirfd, const char *path, mode_t mode)
 	return change_entry(dirfd, path, MEDIUM_MKDIR, SYS_mkdirat, (long)mode);
 }
 
+int mkdir(const char *path, mode_t mode)
+{
+	return change_entry(AT_FDCWD, path, MEDIUM_MKDIR, SYS_mkdirat, (long)mode);
+}
+
 static int do_rename(int dirfd, const char *path, int to_dirfd, const char *to, unsigned flags)
 {
 	char rel[PATH_MAX], to_rel[PATH_MAX];
 
 	if (!below_at(dirfd, path, rel) || !below_at(to_dirfd, to, to_rel))
 		return (int)syscall(SYS_renameat2, dirfd, path, to_dirfd, to, flags);
-	pthread_mutex_lock(&medium.lock);
+	enter();
 	int r = fails(MEDIUM_CHANGES, "rename")
 		    ? -1
 		    : (int)syscall(SYS_renameat2, dirfd, path, to_dirfd, to, flags);
@@ -494,7 +513,7 @@ static int do_rename(int dirfd, const char *path, int to_dirfd, const char *to, 
 		op->path = medium_need(strdup(rel));
 		op->to = medium_need(strdup(to_rel));
 	}
-	pthread_mutex_unlock(&medium.lock);
+	leave();
 	return r;
 }
 

@@ -33,6 +33,9 @@ bool medium_failed(void);
 /* The kind of call that failed, for messages. */
 const char *medium_failed_what(void);
 
+/* The calling thread is in here: what it allocates is not the tested code's. */
+extern _Thread_local bool medium_busy;
+
 enum medium_keep {
 	MEDIUM_SYNCED, /* nothing else */
 	MEDIUM_ALL,

@@ -132,7 +132,8 @@ static bool run(const struct plan *p, uint64_t n)
 	if (err) {
 		assert_true(hit);
 		if (!is_told(fx, err))
-			fail_msg("call %llu: step %u was told %d", (unsigned long long)n, acked, err);
+			fail_msg("call %llu: step %u was told %d", (unsigned long long)n, acked,
+				 err);
 	}
 	bool whole = fx->v && sync_again(fx, m, acked);
 	assert_true(err || whole || p->lasts || hit);
