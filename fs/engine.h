@@ -120,7 +120,7 @@ struct volume {
 	uint64_t commits_begun; /* how many chose what they take: the newest one's number */
 	uint64_t full_done;     /* number of the last that took everything and was durable */
 	bool failed;  /* read_only because a sync failed: what is dirty is lost at close */
-	bool starved; /* no reserve file: nothing that needs new space begins */
+	bool starved; /* the reserve is not whole: nothing that needs new space begins */
 	bool orphans_waiting, dead_waiting; /* work for the committer */
 	struct frozen_ids frozen, frozen_names; /* fs/freeze.c */
 	uint64_t dead_held_by; /* transaction of the snapshot for which all that is dead now waits */

@@ -31,11 +31,11 @@ int counters_put(struct volume *v);
 void counters_committed(struct volume *v);
 
 /* --- volume_reserve.c: the space kept back so that deleting works on a full disk --- */
-/* Makes STORE/reserve where it is missing and the medium has room for it with some to spare. */
+/* Makes STORE/reserve whole where it is not and the medium has room for it with some to spare. */
 void reserve_fill(struct volume *v);
 /* The medium is nearly full: what only snapshots hold must go before writers are refused. */
 bool reserve_low(struct volume *v);
-/* Gives it up; whether there was one. */
+/* Gives up a part of it; whether there was any left. New work is refused until it is whole again. */
 bool reserve_release(struct volume *v);
 
 /* --- snapshot.c --- */

@@ -125,7 +125,7 @@ int engine_commit_records(struct volume *v)
 		return 0;
 	}
 	r = rstore_commit(v->rs, &root);
-	if ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
+	while ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
 		r = rstore_commit(v->rs, &root);
 	if (r == 0)
 		committed(v, &root);
