@@ -1,5 +1,6 @@
-/* Bodies of set records. The first byte of the input says which: NODE, NAME, DATA. */
-#include "backup/set_body.h"
+/* Bodies of set records. The first byte of the input says which: NODE, NAME, DATA, SIGN,
+ * or 8, DATA as a delta. */
+#include "backup/set_delta.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_again(struct bytes_w *w, const uint8_t *p, size_t len)
@@ -51,6 +52,40 @@ static void data_runs(const uint8_t *p, size_t len)
 	check_again(&w, p, len);
 }
 
+/* Commands are handed out to the last, and make what they promise. */
+static void delta(const uint8_t *p, size_t len)
+{
+	struct set_delta d = {.as_of = 77};
+	struct set_delta_op op;
+	struct bytes_w w = {0};
+	size_t pos = 0, made = 0;
+	int r = set_delta_decode(p, len, &d);
+
+	FUZZ_CHECK(r == 0 || (r == -EUCLEAN && d.as_of == 77 && !d.ops));
+	if (r < 0)
+		return;
+	while (set_delta_next(&d, &pos, &op)) {
+		FUZZ_CHECK(op.len > 0 && (op.copy || (op.bytes >= p && op.bytes + op.len <= p + len)));
+		made += op.len;
+	}
+	FUZZ_CHECK(pos == d.ops_len && made == d.n_blocks * MAP_BLOCK && made <= SET_RANGE);
+	set_delta_encode(&d, &w);
+	check_again(&w, p, len);
+}
+
+static void sign(const uint8_t *p, size_t len)
+{
+	struct set_sign s = {.carried = 77};
+	struct bytes_w w = {0};
+	int r = set_sign_decode(p, len, 0, &s);
+
+	FUZZ_CHECK(r == 0 || (r == -EUCLEAN && s.carried == 77 && !s.sums));
+	if (r < 0)
+		return;
+	set_sign_encode(&s, &w);
+	check_again(&w, p, len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
@@ -64,6 +99,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case SET_DATA:
 		data_runs(data + 1, size - 1);
+		break;
+	case SET_SIGN:
+		sign(data + 1, size - 1);
+		break;
+	case 8:
+		delta(data + 1, size - 1);
 		break;
 	}
 	return 0;

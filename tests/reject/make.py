@@ -563,6 +563,58 @@ def acls():
     put("acl", "user-without-id", "EINVAL", acl(user_obj, user[:4] + u32(0xffffffff), group_obj, mask, other))
 
 
+# --- deltas and signatures: two blocks of data, then holes ---
+
+RUNS = b"\x02\x02\x01\xfe\x01"
+
+
+def delta(runs=RUNS, log=12, n=2, ops=None, as_of=7):
+    if ops is None:  # all but 5 bytes are copied
+        ops = varint(4000 << 1 | 1) + varint(12345) + varint(5 << 1) + b"bytes" + varint(4187 << 1 | 1) + varint(0)
+    return runs + bytes([log]) + varint(n) + u64(as_of) + bytes(range(32)) + ops
+
+
+def sign(version=1, log=12, depth=0, n=40, carried=0, sums=40):
+    return bytes([version, log, depth]) + varint(n) + varint(carried) + bytes(36) * sums
+
+
+def deltas():
+    put("delta", "built", "ok", delta())
+    put("delta", "nothing-but-bytes", "ok", delta(n=2, ops=varint(8192 << 1) + bytes(8192)))
+    put("delta", "runs-same", "EUCLEAN", delta(runs=b"\x02\x02\x00\xfe\x01"))
+    put("delta", "runs-too-few", "EUCLEAN", delta(runs=b"\x02\x02\x01\xfd\x01"))
+    put("delta", "data-behind-what-is-made", "EUCLEAN", delta(n=1, ops=varint(4096 << 1 | 1) + varint(0)))
+    put("delta", "pieces-too-short", "EUCLEAN", delta(log=10))
+    put("delta", "pieces-too-long", "EUCLEAN", delta(log=19))
+    put("delta", "blocks-none", "EUCLEAN", delta(runs=b"\x01\x80\x02", n=0, ops=b""))
+    put("delta", "blocks-beyond-range", "EUCLEAN", delta(n=257))
+    put("delta", "commands-too-few", "EUCLEAN", delta(ops=varint(8191 << 1 | 1) + varint(0)))
+    put("delta", "commands-too-many", "EUCLEAN", delta(ops=varint(8193 << 1 | 1) + varint(0)))
+    put("delta", "command-of-none", "EUCLEAN", delta(ops=varint(0) + varint(8192 << 1 | 1) + varint(0)))
+    put("delta", "command-huge", "EUCLEAN", delta(ops=varint((1 << 64) - 1) + varint(0)))
+    put("delta", "copy-beyond-16-tib", "EUCLEAN", delta(ops=varint(8192 << 1 | 1) + varint((16 << 40) - 8191)))
+    put("delta", "copy-offset-huge", "EUCLEAN", delta(ops=varint(8192 << 1 | 1) + varint((1 << 64) - 1)))
+    put("delta", "bytes-cut", "EUCLEAN", delta(ops=varint(8192 << 1) + bytes(8191)))
+    put("delta", "varint-overlong", "EUCLEAN", delta(ops=b"\x81\x80\x01\x80\x00"))
+    put("delta", "empty", "EUCLEAN", b"")
+    put("delta", "cut-by-one", "EUCLEAN", delta()[:-1])
+    put("delta", "one-byte-more", "EUCLEAN", delta() + b"\0")
+
+    put("sign", "built", "ok", sign())
+    put("sign", "deep", "ok", sign(depth=8, carried=1 << 40))
+    put("sign", "version", "EUCLEAN", sign(version=2))
+    put("sign", "pieces-too-short", "EUCLEAN", sign(log=10))
+    put("sign", "pieces-too-long", "EUCLEAN", sign(log=19))
+    put("sign", "too-deep", "EUCLEAN", sign(depth=9))
+    put("sign", "blocks-none", "EUCLEAN", sign(n=0, sums=0))
+    put("sign", "blocks-huge", "EUCLEAN", sign(n=(1 << 64) - 1))
+    put("sign", "pieces-beyond-2-18", "EUCLEAN", sign(n=(1 << 18) + 1))
+    put("sign", "sums-too-few", "EUCLEAN", sign(sums=39))
+    put("sign", "sums-too-many", "EUCLEAN", sign(sums=41))
+    put("sign", "empty", "EUCLEAN", b"")
+    put("sign", "cut-by-one", "EUCLEAN", sign()[:-1])
+
+
 # --- sets ---
 
 NODE_TIMES, NODE_TAIL = 34, 82  # four times; mapped, xattrs, inline
@@ -643,6 +695,8 @@ def sets():
     put("index", "length-beyond-32-bits", "EBADMSG", b"\x01\0\x14\x07\0\0" + varint(1 << 32) + bytes(16))
     put("index", "range-beyond-16-tib", "EBADMSG", b"\x03\0\x14" + varint(16 << 20) + b"\x08\0\0\x78" + bytes(16))
     put("index", "half", "EBADMSG", i[:len(i) // 2])
+    delta_of = b"\x14\x03\x09\x05\x08\0\0\x78" + bytes(16)
+    put("index", "overlay-and-delta", "EBADMSG", b"\x03\x03" + delta_of)
 
 
 # --- trail, configuration, control ---
@@ -762,7 +816,7 @@ CORPUS = {
     "fuzz_inode": [("inode", b"")],
     "fuzz_bucket": [("bucket", b"")],
     "fuzz_xattrs": [("xattrs", b""), ("xattr_record", b""), ("acl", b"")],
-    "fuzz_set_body": [("node", b"\x01"), ("name", b"\x02"), ("data", b"\x03")],
+    "fuzz_set_body": [("node", b"\x01"), ("name", b"\x02"), ("data", b"\x03"), ("sign", b"\x07"), ("delta", b"\x08")],
     "fuzz_record": [("frame", b""), ("packed", b"")],
     "fuzz_index": [("index", b"")],
     "fuzz_trail": [("tail", b"t"), ("bundle", b"b"), ("checkpoint", b"c")],
@@ -791,7 +845,7 @@ def main():
             shutil.rmtree(folder)
     subprocess.run([f"{sys.argv[1]}/tests/make_seeds", here], check=True)
     for make in [header, anchor, escrow, keytree, keystate, notes, manifest, inventory, maps, inodes, buckets, xattrs, xattr_records, acls,
-                 sets, trail, conf, control]:
+                 deltas, sets, trail, conf, control]:
         make()
     make_corpus()
 

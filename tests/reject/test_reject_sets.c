@@ -6,7 +6,7 @@
 
 #include "tests/reject/reject.h"
 
-#include "backup/set_body.h"
+#include "backup/set_delta.h"
 #include "tests/reject/index_entries.h"
 #include "tests/reject/known.h"
 #include "tests/reject/known_record.h"
@@ -51,6 +51,26 @@ static int data(const uint8_t *p, size_t len, struct diag *d)
 
 	(void)d;
 	assert_true(r == 0 || (!bytes && n == 77));
+	return r;
+}
+
+static int delta(const uint8_t *p, size_t len, struct diag *d)
+{
+	struct set_delta x = {.as_of = 77};
+	int r = set_delta_decode(p, len, &x);
+
+	(void)d;
+	assert_true(r == 0 || (x.as_of == 77 && !x.ops));
+	return r;
+}
+
+static int sign(const uint8_t *p, size_t len, struct diag *d)
+{
+	struct set_sign x = {.carried = 77};
+	int r = set_sign_decode(p, len, 0, &x);
+
+	(void)d;
+	assert_true(r == 0 || (x.carried == 77 && !x.sums));
 	return r;
 }
 
@@ -112,6 +132,8 @@ int main(void)
 	    {"node", node, false, DIAG_NONE, DIAG_NONE},
 	    {"name", name, false, DIAG_NONE, DIAG_NONE},
 	    {"data", data, false, DIAG_NONE, DIAG_NONE},
+	    {"delta", delta, false, DIAG_NONE, DIAG_NONE},
+	    {"sign", sign, false, DIAG_NONE, DIAG_NONE},
 	    {"frame", frame, false, DIAG_NONE, DIAG_NONE},
 	    {"packed", packed, false, DIAG_NONE, DIAG_NONE},
 	    {"index", index_chunk, false, DIAG_NONE, DIAG_NONE},
