@@ -206,6 +206,16 @@ static void check_free(struct check *c)
 	free(c->slots);
 }
 
+/* The sum that the quota is held against. */
+static void check_used(struct check *c)
+{
+	const struct volume *v = c->v;
+
+	if (v->used_known && !c->incomplete && !c->passed_over && !c->n_bad_keys && c->used != v->used_records)
+		check_report(c, VOLUME_ROOT_ID, "%llu bytes are counted as used, the files hold %llu",
+			     (unsigned long long)v->used_records, (unsigned long long)c->used);
+}
+
 static int check_locked(struct check *c)
 {
 	struct rstore_check store = {0};
@@ -217,6 +227,8 @@ static int check_locked(struct check *c)
 	r = check_records(c);
 	if (r == 0)
 		r = check_links(c);
+	if (r == 0)
+		check_used(c);
 	report_store(c);
 	return r;
 }

@@ -23,6 +23,8 @@ struct check {
 	struct rstore_key *bad_keys; /* records that do not open, ascending */
 	int *bad_errs;
 	size_t n_bad_keys, cap_bad_keys;
+	bool passed_over;    /* files that are destroyed, and counted until their records are gone */
+	uint64_t used;	     /* what the inode records say that files hold */
 	bool incomplete; /* something that says how files hang together could not be read */
 
 	struct check_inode *inodes;

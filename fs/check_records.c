@@ -124,6 +124,7 @@ static int check_inode(struct check *c, uint64_t id, const void *val, size_t len
 		return 0;
 	}
 	c->out->n_inodes++;
+	c->used += usage_of(&rec);
 	struct check_inode ci = {
 	    .id = id,
 	    .parent = rec.parent,
@@ -256,6 +257,7 @@ static int check_entry(void *arg, uint64_t parent, const struct dentry_sealed *d
 	struct check_inode *in = check_find(c, parent), *child = check_find(c, d->child);
 	/* Between the puncture and the erasure the entry still stands, and its folder still counts it. */
 	if (destroyed(c, d->child)) {
+		c->passed_over = true;
 		if (in && S_ISDIR(in->mode))
 			in->n_subfolders += S_ISDIR(d->type_mode);
 		return 0;

@@ -46,6 +46,7 @@ static void end_in_memory(struct volume *v, uint64_t id, struct volume_destroyed
 		free(STEAL_PTR(ino->inline_data));
 		ino->inline_len = 0;
 	}
+	usage_forget(v, ino);
 	ino->record_dirty = ino->publish_first = ino->await_commit = ino->sync_wanted = false;
 	inode_settle_dirty(v, ino);
 	inode_unpin(v, ino);
@@ -113,6 +114,7 @@ static int erase_records(struct volume *v, uint64_t id, struct volume_destroyed 
 	if (r == 0 && n_inodes) {
 		io->n_inodes++;
 		v->n_inodes -= v->n_inodes > 0;
+		usage_unknown(v);
 	}
 	return r;
 }

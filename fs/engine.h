@@ -68,6 +68,7 @@ struct vinode {
 	bool in_commit;     /* chosen by the commit that runs */
 	bool await_commit;  /* published, not yet durable: data_committed is owed */
 	bool record_inline; /* its newest record holds inline data */
+	uint64_t used_live, used_record; /* what it holds, now and as its newest record says (fs/usage.c) */
 };
 
 struct object_cache; /* open descriptors, LRU-bounded */
@@ -107,6 +108,13 @@ struct volume {
 	uint64_t asked_id, asked_link;     /* bounds in the pending counters record, 0 none */
 	uint64_t timeline;
 	uint64_t n_inodes, n_inodes_put; /* in use; as the counters record has it */
+	/* fs/usage.c: bytes that files hold by their records; in memory beyond that; the bound, 0 none */
+	uint64_t used_records, quota;
+	int64_t used_pending;
+	uint64_t used_put, quota_put; /* as the counters record has them */
+	bool used_known;	      /* else used_records is to be counted anew */
+	bool recounting;	      /* .. and is: up to this id, to this sum */
+	uint64_t recount_id, recount_sum;
 	size_t n_lru;
 	uint8_t session[MAP_SESSION_LEN]; /* of this mount, for block keys */
 	uint64_t session_counter;         /* blocks sealed in it */
@@ -272,6 +280,28 @@ int dir_bucket_each(const void *p, size_t len, int (*fn)(void *arg, const struct
 		    void *arg);
 int dir_open_name(struct volume *v, uint64_t parent, const struct dentry_sealed *d,
 		  char ret[VOLUME_NAME_MAX + 1]);
+
+/* --- usage.c: what files hold, and the quota --- */
+/* The inode holds more or less than it did. */
+void usage_update(struct volume *v, struct vinode *ino);
+/* It was filled from its record. */
+void usage_loaded(struct vinode *ino);
+/* Its record was put. */
+void usage_recorded(struct volume *v, struct vinode *ino);
+/* It leaves memory for good: what it holds beyond its record is given up. */
+void usage_forget(struct volume *v, struct vinode *ino);
+/* Its record, which said so many bytes, is gone. */
+void usage_dropped(struct volume *v, uint64_t id, uint64_t bytes);
+/* What the stored record says. */
+int usage_of_record(struct volume *v, uint64_t id, uint64_t *ret);
+uint64_t usage_of(const struct inode_record *rec);
+/* A record went unread: the sum is counted anew by the committer. */
+void usage_unknown(struct volume *v);
+/* Counts, when it is to be; without the lock, which others get in between. */
+void usage_count(struct volume *v);
+uint64_t usage_total(const struct volume *v);
+/* -EDQUOT when writing these bytes would pass the quota; ino NULL: a new inode's content. */
+int usage_room(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len);
 
 /* --- xattr.c, acl.c --- */
 /* Applies the parent's default ACL or the umask to a new inode, before it is named. Stores ACL

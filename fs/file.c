@@ -142,7 +142,9 @@ ssize_t volume_write(struct volume *v, uint64_t id, const void *buf, size_t len,
 	if (r == 0)
 		r = get_thawed(v, id, &ino);
 	if (r == 0) {
-		r = data_write(v, ino, buf, len, off);
+		r = usage_room(v, ino, off, len);
+		if (r == 0)
+			r = data_write(v, ino, buf, len, off);
 		if (r == 0 && !kernel_times)
 			modified(v, ino);
 		inode_mark_dirty(v, ino);
@@ -183,6 +185,8 @@ static int fallocate_locked(struct volume *v, struct vinode *ino, int mode, uint
 	r = engine_room(v);
 	if (r == 0)
 		r = check_free(v, len);
+	if (r == 0)
+		r = usage_room(v, ino, off, len);
 	if (r == 0 && (mode & FALLOC_FL_ZERO_RANGE))
 		r = punch_within(v, ino, off, len);
 	if (r == 0 && !keep && off + len > ino->attr.size)
@@ -274,7 +278,9 @@ static int copy_piece(struct volume *v, struct copy *c, size_t len, size_t *ret_
 		if (got < 0)
 			return (int)got;
 		n = (size_t)got;
-		r = data_write(v, c->dst, c->buf, n, c->dst_off);
+		r = usage_room(v, c->dst, c->dst_off, n);
+		if (r == 0)
+			r = data_write(v, c->dst, c->buf, n, c->dst_off);
 	}
 	if (r == 0)
 		*ret_n = n;

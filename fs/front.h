@@ -29,7 +29,7 @@ void front_stop(struct front *f);
 void front_free(struct front *f);
 /*
  * Dirty pages of every inode with a writable handle (volume_writable_ids) are written to the engine: what a program wrote before
- * this call is in the engine when it returns. 0 or -errno.
+ * this call is in the engine when it returns, but what there was no room for (its writer is told). 0 or -errno.
  */
 int front_flush(struct front *f);
 /* Drops the kernel's cached pages and attributes of the ids, and the names that lead to them. */

@@ -292,6 +292,14 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct volume_stat s;
 	(void)ino;
 	volume_stat(front_volume(req), &s);
+	if (s.quota_bytes) {
+		uint64_t left = s.quota_bytes > s.used_bytes ? s.quota_bytes - s.used_bytes : 0;
+
+		if (s.free_bytes > left)
+			s.free_bytes = left;
+		if (s.total_bytes > s.quota_bytes)
+			s.total_bytes = s.quota_bytes;
+	}
 	struct statvfs st = {
 		.f_bsize = MAP_BLOCK,
 		.f_frsize = MAP_BLOCK,

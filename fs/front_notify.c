@@ -25,7 +25,11 @@ int front_flush(struct front *f)
 	fd = open(f->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (syncfs(fd) != 0)
+	/*
+	 * Pages that found no room are gone and are their writers' errors, told at fsync and close; the kernel tells whoever syncs
+	 * next as well, however long ago it was. A full volume must still be backed up.
+	 */
+	if (syncfs(fd) != 0 && errno != ENOSPC && errno != EDQUOT)
 		return -errno;
 	err = volume_writable_ids(f->volume, &ids, &n);
 	if (err)

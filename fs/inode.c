@@ -144,6 +144,8 @@ static void dirty_remove(struct volume *v, struct vinode *ino)
 void inode_mark_dirty(struct volume *v, struct vinode *ino)
 {
 	ino->record_dirty = true;
+	if (!ino->destroyed)
+		usage_update(v, ino);
 	if (ino->on_dirty || ino->destroyed)
 		return;
 	lru_remove(v, ino);
@@ -262,6 +264,8 @@ static int load(struct volume *v, struct vinode *ino)
 		r = fill_from_record(ino, &rec);
 	if (r == 0 && rec.in_blocks)
 		r = data_attach(v, ino, rec.n_slots, rec.n_mapped);
+	if (r == 0)
+		usage_loaded(ino);
 	secret_wipe(val.buf, val.len);
 	return engine_fault(v, r, ino->id, "inode record", 0);
 }
@@ -392,6 +396,7 @@ int inode_put_record(struct volume *v, struct vinode *ino)
 	if (r)
 		return r;
 	ino->record_inline = rec.inline_len > 0;
+	usage_recorded(v, ino);
 	ino->record_dirty = false;
 	inode_settle_dirty(v, ino);
 	return 0;

@@ -64,9 +64,11 @@ static int put_u64(struct volume *v, enum engine_space space, uint64_t id, uint6
 	return rstore_put(v->rs, &key, enc, sizeof(enc));
 }
 
-/* What the id has besides maps, and its orphan record. */
-static int drop_records(struct volume *v, uint64_t id, bool has_object)
+/* What the id has besides maps, and its orphan record; used: what its record says it holds, where that is known. */
+static int drop_records(struct volume *v, uint64_t id, bool has_object, const uint64_t *used)
 {
+	uint64_t bytes = 0;
+	bool known = used || usage_of_record(v, id, &bytes) == 0;
 	struct rstore_key inode = engine_file_key(id, SUB_INODE);
 	struct rstore_key xattr = engine_file_key(id, SUB_XATTR);
 	struct rstore_key orphan = engine_key(SPACE_ORPHAN, &id, 1);
@@ -81,13 +83,17 @@ static int drop_records(struct volume *v, uint64_t id, bool has_object)
 	if (r)
 		return r;
 	v->n_inodes--;
+	if (known)
+		usage_dropped(v, id, used ? *used : bytes);
+	else
+		usage_unknown(v);
 	if (has_object)
 		v->dead_waiting = true;
 	return 0;
 }
 
 /* One slice. 0 with *ret_more when another is needed. */
-static int drop_slice(struct volume *v, uint64_t id, bool has_object, bool *ret_more)
+static int drop_slice(struct volume *v, uint64_t id, bool has_object, const uint64_t *used, bool *ret_more)
 {
 	struct rstore_key from = engine_file_key(id, SUB_MAP);
 	struct rstore_key to = engine_sub_end(id, SUB_MAP);
@@ -96,7 +102,7 @@ static int drop_slice(struct volume *v, uint64_t id, bool has_object, bool *ret_
 
 	*ret_more = n == SLICE_RECORDS;
 	if (r == 0 && !*ret_more)
-		r = drop_records(v, id, has_object);
+		r = drop_records(v, id, has_object, used);
 	return engine_fault(v, r, id, "orphan", 0);
 }
 
@@ -105,12 +111,13 @@ static int drop_slice(struct volume *v, uint64_t id, bool has_object, bool *ret_
 static void reap(struct volume *v, struct vinode *ino)
 {
 	bool has_object = inode_in_blocks(ino), more = false;
-	uint64_t id = ino->id;
+	uint64_t id = ino->id, used = ino->used_record;
 
+	usage_forget(v, ino);
 	inode_evict(v, ino);
 	if (v->read_only)
 		return;
-	int r = drop_slice(v, id, has_object, &more);
+	int r = drop_slice(v, id, has_object, &used, &more);
 	if (r == 0 && more)
 		v->orphans_waiting = true;
 }
@@ -152,6 +159,8 @@ void inode_abandon(struct volume *v, struct vinode *ino)
 	(void)rstore_del(v->rs, &xattr);
 	(void)rstore_del(v->rs, &lookup);
 	v->n_inodes--;
+	usage_forget(v, ino);
+	usage_dropped(v, ino->id, ino->used_record);
 	inode_evict(v, ino);
 }
 
@@ -196,7 +205,7 @@ int inode_reclaim(struct volume *v, size_t max)
 		return engine_fault(v, r, 0, "orphan", 0);
 	for (size_t i = 0; i < l.n; i++) {
 		/* One that does not open must not keep the others. */
-		if (drop_slice(v, ids[i], true, &more) == 0)
+		if (drop_slice(v, ids[i], true, NULL, &more) == 0)
 			n_done++;
 		v->orphans_waiting |= more;
 	}

@@ -241,6 +241,7 @@ static int create_records(struct volume *v, uint32_t uid, uint32_t gid)
 	v->reserved_id = v->next_id + ENGINE_ID_BATCH;
 	v->reserved_link = v->next_link + ENGINE_ID_BATCH;
 	kdf_random(&v->timeline, sizeof(v->timeline));
+	v->used_known = true;
 	keyring_use_begin(v->kr);
 	pthread_mutex_lock(&v->lock);
 	int r = make_root(v, uid, gid);
@@ -426,6 +427,8 @@ void volume_stat(struct volume *v, struct volume_stat *ret)
 	rstore_root_get(v->rs, &root);
 	s.txn = root.txn;
 	s.n_inodes = v->n_inodes;
+	s.used_bytes = usage_total(v);
+	s.quota_bytes = v->quota;
 	s.next_id = v->next_id;
 	s.n_snapshots = rstore_snap_list(v->rs, snaps);
 	s.n_alarms = v->n_alarms;

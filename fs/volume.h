@@ -173,11 +173,16 @@ int volume_fsync(struct volume *v, uint64_t id);
 /* Everything handed over so far is durable. */
 int volume_sync(struct volume *v);
 
+/* Files may hold so many bytes, 0 without bound; also less than they hold: then nothing is added until they hold less.
+ * Durable at return. -EROFS, or what the commit came to. */
+int volume_set_quota(struct volume *v, uint64_t bytes);
+
 struct volume_stat {
 	/* of the medium under the store; none is free while whatever needs space is refused */
 	uint64_t total_bytes, free_bytes;
 	uint64_t n_files_free;
 	uint64_t n_inodes; /* in use */
+	uint64_t used_bytes, quota_bytes; /* what files hold, and may (0: any); -EDQUOT beyond */
 	uint64_t txn;      /* last durable */
 	uint64_t next_id;
 	uint64_t n_snapshots;

@@ -60,7 +60,10 @@ void committer_chores(struct volume *v)
 			(void)snapshot_drop_all(v);
 		dead = v->dead_waiting;
 	}
+	bool unknown = !v->used_known;
 	engine_leave(v);
+	if (unknown)
+		usage_count(v);
 	drain_snapshots(v);
 	if (dead)
 		unlink_dead(v);

@@ -13,6 +13,7 @@
 
 #define COUNTERS_VERSION 1
 #define LOW (ENGINE_ID_BATCH / 2)
+#define USED_UNKNOWN UINT64_MAX /* to be counted anew */
 
 static struct rstore_key counters_key(void)
 {
@@ -33,12 +34,17 @@ int counters_load(struct volume *v)
 		bytes_r_fail(&rd);
 	uint64_t id = bytes_r_u64(&rd), link = bytes_r_u64(&rd);
 	uint64_t timeline = bytes_r_u64(&rd), n_inodes = bytes_r_u64(&rd);
+	uint64_t used = bytes_r_u64(&rd), quota = bytes_r_u64(&rd);
 	if (bytes_r_done(&rd) || id < VOLUME_FIRST_ID || !link)
 		return -EUCLEAN;
 	v->next_id = v->reserved_id = id;
 	v->next_link = v->reserved_link = link;
 	v->timeline = timeline;
 	v->n_inodes = v->n_inodes_put = n_inodes;
+	v->used_put = used;
+	v->used_known = used != USED_UNKNOWN;
+	v->used_records = v->used_known ? used : 0;
+	v->quota = v->quota_put = quota;
 	return 0;
 }
 
@@ -57,19 +63,26 @@ int counters_put(struct volume *v)
 	uint64_t id = bound(v->next_id, v->reserved_id, v->asked_id);
 	uint64_t link = bound(v->next_link, v->reserved_link, v->asked_link);
 
-	if (id == v->reserved_id && link == v->reserved_link && v->n_inodes == v->n_inodes_put)
+	uint64_t used = v->used_known ? v->used_records : USED_UNKNOWN;
+
+	if (id == v->reserved_id && link == v->reserved_link && v->n_inodes == v->n_inodes_put &&
+	    used == v->used_put && v->quota == v->quota_put)
 		return 0;
 	bytes_w_u8(&val, COUNTERS_VERSION);
 	bytes_w_u64(&val, id);
 	bytes_w_u64(&val, link);
 	bytes_w_u64(&val, v->timeline);
 	bytes_w_u64(&val, v->n_inodes);
+	bytes_w_u64(&val, used);
+	bytes_w_u64(&val, v->quota);
 	int r = val.err ? val.err : rstore_put(v->rs, &key, val.buf, val.len);
 	if (r)
 		return r;
 	v->asked_id = id;
 	v->asked_link = link;
 	v->n_inodes_put = v->n_inodes;
+	v->used_put = used;
+	v->quota_put = v->quota;
 	return 0;
 }
 

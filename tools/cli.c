@@ -1,6 +1,7 @@
 /* What subcommands share: reporting, sizes, times, progress. See cli.h. */
 #include "tools/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,6 +74,25 @@ void cli_size(uint64_t bytes, char out[32])
 		u++;
 	}
 	snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+}
+
+int cli_parse_size(const char *s, uint64_t *ret)
+{
+	static const char units[] = "KMGTPE";
+	char *end;
+	double n = strtod(s, &end);
+	const char *unit = *(end += strspn(end, " ")) ? strchr(units, toupper((unsigned char)*end)) : NULL;
+
+	if (end == s || !(n >= 0) || *s == '-')
+		return -EINVAL;
+	if (unit) {
+		n *= (double)(UINT64_C(1) << 10 * (unit - units + 1));
+		end += strcmp(end + 1, "iB") == 0 ? 3 : strcmp(end + 1, "B") == 0 ? 2 : 1;
+	}
+	if (*end || n >= 9.2e18)
+		return -EINVAL;
+	*ret = (uint64_t)n;
+	return 0;
 }
 
 void cli_time(int64_t unix_seconds, char out[32])

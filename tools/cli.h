@@ -23,7 +23,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_init, cmd_mount, cmd_umount, cmd_status, cmd_check, cmd_sync,
-	cmd_key, cmd_id, cmd_member, cmd_escrow, cmd_backup, cmd_restore, cmd_destroy, cmd_audit, cmd_policy;
+	cmd_key, cmd_quota, cmd_id, cmd_member, cmd_escrow, cmd_backup, cmd_restore, cmd_destroy, cmd_audit, cmd_policy;
 
 /* True when the program was called as mount.coffer, mount(8)'s helper. */
 bool cmd_mount_is_helper(const char *argv0);
@@ -42,6 +42,8 @@ void cli_json(json_t *j);
 int cli_verb(const char *name, const char *const *verbs);
 /* "1.2 GiB" */
 void cli_size(uint64_t bytes, char out[32]);
+/* "512M", "1.5G", "4096", "2 TiB": bytes; suffixes K to E are powers of 1024. -EINVAL. */
+int cli_parse_size(const char *s, uint64_t *ret);
 /* "2026-11-28 09:15:00" local time */
 void cli_time(int64_t unix_seconds, char out[32]);
 /* "2026-11-28 18:00[:00]", with T or blank, local unless it ends in Z. -EINVAL. */

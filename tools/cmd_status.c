@@ -45,7 +45,10 @@ static void print_space(const json_t *space)
 	cli_size(f, left);
 	printf("space         %s of %s free (%llu %%)%s\n", left, total, (unsigned long long)(t ? f * 100 / t : 0),
 	       t && f * 100 / t < 30 ? "  under 30 %: plan an expansion" : "");
-	printf("files         %llu\n", (unsigned long long)number(space, "inodes"));
+	cli_size(number(space, "used_bytes"), left);
+	cli_size(number(space, "quota_bytes"), total);
+	printf("files         %llu, holding %s%s%s\n", (unsigned long long)number(space, "inodes"), left,
+	       number(space, "quota_bytes") ? " of a quota of " : "", number(space, "quota_bytes") ? total : "");
 	if (json_is_true(json_object_get(space, "read_only")))
 		printf("read-only     %s\n", text(space, "why_read_only"));
 }

@@ -6,7 +6,7 @@
 #include "tools/cli.h"
 
 static const struct cli_command *const commands[] = {
-	&cmd_init,   &cmd_mount,  &cmd_umount, &cmd_status,  &cmd_check,   &cmd_sync, &cmd_key,
+	&cmd_init,   &cmd_mount,  &cmd_umount, &cmd_status,  &cmd_check,   &cmd_sync, &cmd_quota, &cmd_key,
 	&cmd_id,     &cmd_member, &cmd_escrow, &cmd_backup,  &cmd_restore, &cmd_destroy,
 	&cmd_audit,  &cmd_policy,
 };

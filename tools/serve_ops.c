@@ -23,9 +23,10 @@ static json_t *volume_figures(struct server *s)
 	struct volume_stat st;
 
 	volume_stat(s->volume, &st);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s}", "total_bytes",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s}", "total_bytes",
 			 (json_int_t)st.total_bytes, "free_bytes", (json_int_t)st.free_bytes, "inodes",
-			 (json_int_t)st.n_inodes, "transaction", (json_int_t)st.txn, "next_id",
+			 (json_int_t)st.n_inodes, "used_bytes", (json_int_t)st.used_bytes, "quota_bytes",
+			 (json_int_t)st.quota_bytes, "transaction", (json_int_t)st.txn, "next_id",
 			 (json_int_t)st.next_id, "snapshots", (json_int_t)st.n_snapshots, "read_only",
 			 st.read_only, "why_read_only", st.why_read_only);
 }
@@ -126,6 +127,22 @@ static int op_sync(struct server *s, const struct peer *p, const json_t *req, in
 	volume_stat(s->volume, &st);
 	*ret = json_pack("{s:I}", "transaction", (json_int_t)st.txn);
 	return 0;
+}
+
+/* Any bound, also below what files hold: what is there stays, and nothing is added until they hold less. */
+static int op_quota(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,
+		    struct diag *d)
+{
+	json_int_t bytes = -1;
+	char text[24];
+	(void)fd, (void)ret;
+
+	if (json_unpack((json_t *)req, "{s:I}", "bytes", &bytes) != 0 || bytes < 0)
+		return diag_fail(d, DIAG_USAGE, -EINVAL, "quota");
+	snprintf(text, sizeof(text), "%lld", (long long)bytes);
+	int err = volume_set_quota(s->volume, (uint64_t)bytes);
+	serve_trail(s, p, "quota.set", text, NULL, err ? "failed" : "ok", NULL, false);
+	return err ? diag_fail_errno(d, err, "setting the quota of %s", s->store) : 0;
 }
 
 static void on_finding(void *arg, const char *text)
@@ -253,6 +270,7 @@ static const struct {
 } ops[] = {
 	{"status", ~0u, op_status},
 	{"sync", ~0u, op_sync},
+	{"quota", CHARTER_OPERATOR | CHARTER_OWNER, op_quota},
 	{"check", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, op_check},
 	{"unmount", CHARTER_OPERATOR | CHARTER_OWNER, op_unmount},
 	{"escrow.sync", CHARTER_OWNER | CHARTER_SECURITY | CHARTER_OPERATOR, serve_op_escrow_sync},
