@@ -211,7 +211,8 @@ static void check_used(struct check *c)
 {
 	const struct volume *v = c->v;
 
-	if (v->used_known && !c->incomplete && !c->passed_over && !c->n_bad_keys && c->used != v->used_records)
+	/* After another finding it would only be its consequence. */
+	if (v->used_known && !c->passed_over && !c->out->n_bad && !c->n_bad_keys && c->used != v->used_records)
 		check_report(c, VOLUME_ROOT_ID, "%llu bytes are counted as used, the files hold %llu",
 			     (unsigned long long)v->used_records, (unsigned long long)c->used);
 }

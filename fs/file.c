@@ -257,7 +257,7 @@ static int copy_hole(struct volume *v, struct copy *c, size_t len)
 /* One piece of at most len bytes; how many in *ret_n, 0 at the source's end. */
 static int copy_piece(struct volume *v, struct copy *c, size_t len, size_t *ret_n)
 {
-	uint64_t data;
+	uint64_t data, hole;
 
 	*ret_n = 0;
 	if (c->src_off >= c->src->attr.size)
@@ -272,6 +272,12 @@ static int copy_piece(struct volume *v, struct copy *c, size_t len, size_t *ret_
 			n = (size_t)(data - c->src_off);
 		r = copy_hole(v, c, n);
 	} else {
+		/* No further than the next hole, which stays one. */
+		r = data_seek(v, c->src, c->src_off, SEEK_HOLE, &hole);
+		if (r)
+			return r;
+		if (n > hole - c->src_off)
+			n = (size_t)(hole - c->src_off);
 		if (n > COPY_CHUNK)
 			n = COPY_CHUNK;
 		ssize_t got = data_read(v, c->src, c->buf, n, c->src_off);
