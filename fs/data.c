@@ -4,8 +4,8 @@
  * Content of up to VOLUME_INLINE_MAX bytes lies in the inode (no struct vfile); anything else in
  * blocks, and it never goes back. Nothing is mapped wholly beyond the end of the file, and what the
  * last block holds beyond it is zero, so that growing shows zeros. Blocks are opened in the
- * caller's buffer; a tag that does not fit is -EIO for the whole request, because a short answer
- * would be taken for zeros.
+ * caller's buffer, without the engine lock (fs/data_internal.h says why that is safe); a tag that
+ * does not fit is -EIO for the whole request, because a short answer would be taken for zeros.
  */
 #include <errno.h>
 #include <limits.h>
@@ -83,41 +83,103 @@ static int open_block(struct volume *v, const struct suite_key *key, uint64_t id
 	return suite_block_open(key, e->counter, ad, sizeof(ad), buf, MAP_BLOCK, e->tag, buf);
 }
 
-/* Entries in contiguous slots. */
-static int fetch_run(struct volume *v, uint64_t id, uint64_t first, size_t n,
-		     const struct map_entry *e, uint8_t *buf)
+/*
+ * Entries and keys of as many of n blocks as DATA_IO_KEYS sessions cover: at least one, or none
+ * and an error.
+ */
+static int plan_fetch(struct volume *v, struct vinode *ino, uint64_t first, size_t n,
+		      struct data_io *io)
 {
-	const struct suite_key *key = NULL;
-	int r = read_slots(v, id, e[0].slot, buf, n);
+	int r = data_entries(v, ino, first, n, io->e);
 
-	if (r < 0)
-		return engine_fault(v, r, id, "block", first * MAP_BLOCK);
-	for (size_t i = 0; i < n; i++) {
-		if (!key || memcmp(e[i].session, e[i - 1].session, MAP_SESSION_LEN))
-			r = data_key(v, id, e[i].session, &key);
-		if (r == 0)
-			r = open_block(v, key, id, first + i, &e[i], buf + i * MAP_BLOCK);
+	io->first = first;
+	for (; r == 0 && io->n < n; io->n++) {
+		const struct map_entry *e = &io->e[io->n];
+
+		if (e->slot != MAP_HOLE)
+			r = data_io_key(v, io, ino->id, e->session, &io->key_no[io->n]);
 		if (r < 0)
-			return engine_fault(v, r, id, "block", (first + i) * MAP_BLOCK);
+			break;
 	}
-	return 0;
+	if (r == -ENOBUFS)
+		return 0;
+	return engine_fault(v, r, ino->id, "block", (first + io->n) * MAP_BLOCK);
 }
 
-int data_fetch(struct volume *v, struct vinode *ino, uint64_t first, size_t n, uint8_t *buf)
+/* With or without the lock. *ret_at is the block that failed. */
+static int read_and_open(struct volume *v, uint64_t id, const struct data_io *io, uint8_t *buf,
+			 size_t *ret_at)
 {
-	struct map_entry e[DATA_CHUNK];
-	int r = data_entries(v, ino, first, n, e);
+	int r = 0;
 
-	for (size_t i = 0, part; r == 0 && i < n; i += part) {
-		if (e[i].slot == MAP_HOLE) {
-			part = 1;
+	for (size_t i = 0, n; r == 0 && i < io->n; i += n) {
+		n = 1;
+		*ret_at = i;
+		if (io->e[i].slot == MAP_HOLE) {
 			memset(buf + i * MAP_BLOCK, 0, MAP_BLOCK);
 			continue;
 		}
-		part = slot_run(e + i, n - i);
-		r = fetch_run(v, ino->id, first + i, part, e + i, buf + i * MAP_BLOCK);
+		n = slot_run(io->e + i, io->n - i);
+		r = read_slots(v, id, io->e[i].slot, buf + i * MAP_BLOCK, n);
+		for (size_t k = i; r == 0 && k < i + n; k++) {
+			*ret_at = k;
+			r = open_block(v, &io->keys[io->key_no[k]], id, io->first + k, &io->e[k],
+				       buf + k * MAP_BLOCK);
+		}
 	}
 	return r;
+}
+
+/* *io_n blocks, or fewer when they are of many sessions. *ret_at as above. */
+static int fetch_some(struct volume *v, struct vinode *ino, uint64_t first, size_t *io_n,
+		      uint8_t *buf, enum data_lock lock, size_t *ret_at)
+{
+	struct data_io *io;
+	int r = data_io_get(v, lock, false, &io);
+
+	if (r < 0)
+		return r;
+	if (ino->destroyed)
+		r = -EIO;
+	else
+		r = plan_fetch(v, ino, first, *io_n, io);
+	if (r == 0 && lock == DATA_YIELD) {
+		unsigned generation = data_space_reader(ino->file);
+
+		pthread_mutex_unlock(&v->lock);
+		r = read_and_open(v, ino->id, io, buf, ret_at);
+		pthread_mutex_lock(&v->lock);
+		if (!ino->destroyed)
+			data_space_reader_gone(v, ino->file, generation);
+		else if (r < 0)
+			r = -EIO;
+	} else if (r == 0) {
+		r = read_and_open(v, ino->id, io, buf, ret_at);
+	}
+	*io_n = io->n;
+	data_io_put(v, io);
+	return r;
+}
+
+int data_fetch(struct volume *v, struct vinode *ino, uint64_t first, size_t n, uint8_t *buf,
+	       enum data_lock lock)
+{
+	size_t part = 0, at = 0;
+
+	for (size_t i = 0; i < n; i += part) {
+		uint8_t *to = buf + i * MAP_BLOCK;
+
+		part = n - i;
+		int r = fetch_some(v, ino, first + i, &part, to, lock, &at);
+		if (r == -EBADMSG && lock == DATA_YIELD) {
+			/* Before it is called damage: nothing can change under the lock. */
+			part = n - i;
+			r = fetch_some(v, ino, first + i, &part, to, DATA_KEEP, &at);
+		}
+		if (r < 0)
+			return engine_fault(v, r, ino->id, "block", (first + i + at) * MAP_BLOCK);
+	}
+	return 0;
 }
 
 int data_read_entries(struct volume *v, uint64_t id, uint64_t group, const struct map_group *g,
@@ -150,7 +212,7 @@ int data_read_entries(struct volume *v, uint64_t id, uint64_t group, const struc
 static int read_part(struct volume *v, struct vinode *ino, uint8_t *buf, size_t len, uint64_t off)
 {
 	uint8_t block[MAP_BLOCK];
-	int r = data_fetch(v, ino, off / MAP_BLOCK, 1, block);
+	int r = data_fetch(v, ino, off / MAP_BLOCK, 1, block, DATA_YIELD);
 
 	if (r == 0)
 		memcpy(buf, block + off % MAP_BLOCK, len);
@@ -168,7 +230,7 @@ static int read_blocks(struct volume *v, struct vinode *ino, uint8_t *buf, size_
 			r = read_part(v, ino, buf, n, off);
 		} else {
 			n = len / MAP_BLOCK < DATA_CHUNK ? len / MAP_BLOCK : DATA_CHUNK;
-			r = data_fetch(v, ino, off / MAP_BLOCK, n, buf);
+			r = data_fetch(v, ino, off / MAP_BLOCK, n, buf, DATA_YIELD);
 			n *= MAP_BLOCK;
 		}
 		if (r < 0)
@@ -195,7 +257,12 @@ ssize_t data_read(struct volume *v, struct vinode *ino, void *buf, size_t len, u
 		return (ssize_t)len;
 	}
 	int r = read_blocks(v, ino, buf, len, off);
-	return r < 0 ? r : (ssize_t)len;
+	if (r < 0)
+		return r;
+	/* Cut meanwhile: the zeros of holes that were never there are not shown. */
+	if (ino->attr.size < off + len)
+		len = ino->attr.size > off ? (size_t)(ino->attr.size - off) : 0;
+	return (ssize_t)len;
 }
 
 /* ---- seeking ---- */

@@ -4,16 +4,32 @@
  *
  * The life of a slot, per file. "Private" is a block that no record names yet (its birth is 0):
  *
- *   free ──alloc──> private ──publish──> published ──commit──> durable
- *    ^  ^              │ overwritten: the same slot again, or freed at once
- *    │  └──────────────┘                  │ overwritten, cut off or punched
- *    │                                    v
- *    │                                  freed ──publish──> awaiting ──commit──┐
- *    └──── no snapshot holds it: its birth is after the newest one ───────────┤
- *                          dead: forgotten, found again by a survey <─────────┘
+ *   free ──alloc──> taken ──enter──> private ──publish──> published ──commit──> durable
+ *    ^                                  │ overwritten: the same slot again, or given up
+ *    │                                  v                    │ overwritten, cut off or punched
+ *    └── no reader may see it ─────── cooling                v
+ *                                       ^                  freed ──publish──> awaiting ──commit──┐
+ *                                       └── no snapshot holds it: its birth is after the newest ──┤
+ *                                             dead: forgotten, found again by a survey <─────────┘
  *
- * So a slot is written again only after the commit that took its last name away is durable.
- * Forgetting a slot is always safe: it costs space until the next survey.
+ * So a slot is written again only after the commit that took its last name away is durable, and
+ * after every reader that may have looked up its name before is done. Forgetting a slot is always
+ * safe: it costs space until the next survey.
+ *
+ * Without the engine lock. Sealing, opening and the object's input and output are done without the
+ * lock, between two halves that hold it:
+ *
+ *   read    look up entries and keys, be counted as a reader │ read, open │ be counted out
+ *   write   be listed as a writer of the range, take fresh
+ *           slots, counters and the key                      │ seal, write │ enter in the map
+ *
+ * - A reader's slots are not written while it is counted: what is given up meanwhile cools.
+ * - A slot on its way (taken) stands in no map and no list but the writer's, so no commit names it;
+ *   it is in the map only when its ciphertext was written and the descriptor marked dirty.
+ * - Writers of overlapping ranges, and whatever else changes the content, wait for each other.
+ * - Only who keeps the lock all the time rewrites a private block in its own slot: a commit that
+ *   came in between would publish the old tag over the new ciphertext.
+ * - What failed its tag without the lock is read once more with it before it is called damage.
  */
 #ifndef COFFER_FS_DATA_INTERNAL_H
 #define COFFER_FS_DATA_INTERNAL_H
@@ -23,6 +39,10 @@
 /* Blocks sealed in one go and written with one call when their slots are contiguous: 1 MiB. */
 #define DATA_CHUNK 256u
 #define DATA_KEYS 32u
+/* Requests at work without the lock; more wait. Each may keep a buffer of DATA_CHUNK blocks. */
+#define DATA_IOS 8u
+/* Sessions that one of them may meet at once. */
+#define DATA_IO_KEYS 4u
 /* Clean map groups kept in memory, over all files. */
 #define DATA_GROUPS_MAX 8192u
 #define DATA_AD_LEN 32
@@ -38,6 +58,27 @@ struct data_runs {
 	struct data_run *v;
 	size_t n, cap;
 	uint64_t n_slots; /* in all runs */
+};
+
+/* A change of blocks [first, end) on its way; lies on the writer's stack. */
+struct data_writer {
+	uint64_t first, end;
+	const struct data_io *io; /* whose slots are taken; NULL: none */
+	struct data_writer *next;
+};
+
+/* What one request needs without the lock: blocks, where they lie, their keys. */
+struct data_io {
+	bool busy;
+	uint64_t first; /* block */
+	size_t n;
+	struct map_entry e[DATA_CHUNK];
+	bool fresh[DATA_CHUNK];         /* writing: the slot was taken for this */
+	uint8_t key_no[DATA_CHUNK];     /* reading: index of the block's key */
+	struct suite_key *keys;         /* DATA_IO_KEYS in guarded memory, wiped after use */
+	const uint8_t *session[DATA_IO_KEYS]; /* of each, within e */
+	unsigned n_keys;
+	uint8_t *bounce; /* writing: ciphertext on its way, DATA_CHUNK blocks; NULL until needed */
 };
 
 /* A map group in memory. m is NULL while it is all holes. */
@@ -70,6 +111,12 @@ struct vfile {
 	uint64_t no_fit;           /* no free run is this long */
 	struct data_runs freed;    /* by changes not yet published */
 	struct data_runs awaiting; /* by changes published, not yet durable */
+	/* Given up while somebody may read: by the generation in which. Free once nobody of that
+	 * generation or an earlier one reads. */
+	struct data_runs cooling[2];
+	unsigned n_readers[2];
+	unsigned generation;         /* 0 or 1: of readers that come now */
+	struct data_writer *writers; /* changes on their way */
 	bool uncommitted;          /* published since the last commit */
 	bool resync; /* a sync failed: every private block goes to a fresh slot before the next */
 	bool surveyed;
@@ -90,7 +137,8 @@ struct data_cache {
 	uint64_t clock;
 	struct data_group *lru_head, *lru_tail; /* clean groups, oldest at the head */
 	size_t n_lru;
-	uint8_t *bounce; /* ciphertext on its way to an object: DATA_CHUNK blocks */
+	struct data_io io[DATA_IOS + 1]; /* the last for those who keep the lock */
+	pthread_cond_t idle;             /* an io or a range became free */
 };
 
 /* --- data_map.c --- */
@@ -120,25 +168,54 @@ struct vfile *data_file_new(struct volume *v, uint64_t id);
 /* --- data.c --- */
 /* Content is in the inode rather than in blocks. */
 bool data_inline(const struct vinode *ino);
+/* Whether the engine lock may be let go meanwhile. Whoever yields must have pinned the inode, and
+ * look again at what it knew of it. */
+enum data_lock { DATA_KEEP, DATA_YIELD };
 /* Decrypts blocks first..first+n-1 into buf (at most DATA_CHUNK); holes are zeros. */
-int data_fetch(struct volume *v, struct vinode *ino, uint64_t first, size_t n, uint8_t *buf);
+int data_fetch(struct volume *v, struct vinode *ino, uint64_t first, size_t n, uint8_t *buf,
+	       enum data_lock lock);
 
-/* --- data_write.c --- */
+/* --- data_io.c --- */
+int data_ios_new(struct data_cache *c);
+void data_ios_free(struct data_cache *c);
+/* One that is nobody's, with a buffer if asked for. DATA_YIELD may wait, letting go of the lock.
+ * -ENOMEM */
+int data_io_get(struct volume *v, enum data_lock lock, bool buffer, struct data_io **ret);
+/* Wipes its keys. */
+void data_io_put(struct volume *v, struct data_io *io);
+/* Adds the key of a session that lives as long as io does. -ENOBUFS when there are DATA_IO_KEYS
+ * already; -EKEYREVOKED. */
+int data_io_key(struct volume *v, struct data_io *io, uint64_t id, const uint8_t *session,
+		uint8_t *ret_no);
+/*
+ * Waits until nobody changes any of the blocks and lists w as who does. -EIO when the file was
+ * destroyed, -EROFS when it was frozen meanwhile; nothing is listed then.
+ */
+int data_writer_begin(struct volume *v, struct vinode *ino, uint64_t first, uint64_t end,
+		      struct data_writer *w);
+void data_writer_end(struct volume *v, struct vinode *ino, struct data_writer *w);
+/* Waits until nobody changes the file's blocks. The same errors. */
+int data_writers_wait(struct volume *v, struct vinode *ino);
+
+/* --- data_store.c --- */
 /*
  * Seals n blocks (at most DATA_CHUNK) and enters them in the map. On failure *ret_done blocks from
  * the first are in, the others are as before, except that a private block whose own slot could not
- * be rewritten may be lost.
+ * be rewritten may be lost. With w, which covers the blocks, the lock may be let go meanwhile.
  */
 int data_store(struct volume *v, struct vinode *ino, uint64_t first, size_t n, const uint8_t *plain,
-	       size_t *ret_done);
+	       struct data_writer *w, size_t *ret_done);
 
 /* --- data_space.c --- */
 /* Up to want contiguous slots; 0 means no memory for them. *ret_slot is the first. */
 uint64_t data_space_alloc(struct vfile *f, uint64_t want, uint64_t *ret_slot);
-/* Slots that were never named by a record. */
-void data_space_return(struct vfile *f, uint64_t slot, uint64_t n);
+/* A reader of the file comes; the generation to be told when it goes. */
+unsigned data_space_reader(struct vfile *f);
+void data_space_reader_gone(struct volume *v, struct vfile *f, unsigned generation);
+/* Slots that no record names, or none that is durable or kept: free as soon as nobody reads them. */
+void data_space_return(struct volume *v, struct vfile *f, uint64_t slot, uint64_t n);
 /* The slot of an entry that leaves the map. */
-void data_space_free(struct vfile *f, const struct map_entry *e);
+void data_space_free(struct volume *v, struct vfile *f, const struct map_entry *e);
 /* Slots that must not be used again in this mount. */
 void data_space_forget(struct vfile *f, uint64_t n);
 void data_space_published(struct vfile *f);

@@ -19,8 +19,8 @@ void data_cache_free(struct data_cache *c)
 {
 	if (!c)
 		return;
+	data_ios_free(c);
 	secret_slab_free(c->keys);
-	free(c->bounce);
 	free(c);
 }
 
@@ -33,8 +33,7 @@ int data_cache_new(struct data_cache **ret)
 	if (!c)
 		return -ENOMEM;
 	c->keys = secret_slab_new(DATA_KEYS * sizeof(*c->keys));
-	c->bounce = aligned_alloc(MAP_BLOCK, (size_t)DATA_CHUNK * MAP_BLOCK);
-	if (!c->keys || !c->bounce)
+	if (!c->keys || data_ios_new(c) < 0)
 		return -ENOMEM;
 	*ret = STEAL_PTR(c);
 	return 0;
@@ -383,6 +382,8 @@ void data_forget(struct vinode *ino)
 		group_free(f->groups[i]);
 	}
 	data_keys_drop(f->cache, f->id);
+	/* Who waits for its writers must look again. */
+	pthread_cond_broadcast(&f->cache->idle);
 	data_space_forget_all(f);
 	free(f->groups);
 	free(f);

@@ -25,9 +25,9 @@ static int rewrite_group(struct volume *v, struct vinode *ino, uint64_t no)
 
 		if (g->m->e[i].slot == MAP_HOLE || g->m->e[i].birth)
 			continue;
-		r = data_fetch(v, ino, no * MAP_GROUP + i, 1, block);
+		r = data_fetch(v, ino, no * MAP_GROUP + i, 1, block, DATA_KEEP);
 		if (r == 0)
-			r = data_store(v, ino, no * MAP_GROUP + i, 1, block, &done);
+			r = data_store(v, ino, no * MAP_GROUP + i, 1, block, NULL, &done);
 	}
 	return r;
 }

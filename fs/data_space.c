@@ -155,21 +155,69 @@ uint64_t data_space_alloc(struct vfile *f, uint64_t want, uint64_t *ret_slot)
 	return n;
 }
 
-void data_space_return(struct vfile *f, uint64_t slot, uint64_t n)
+/* Only space is at stake: a medium that cannot punch keeps it until it is reused. */
+static void punch(struct volume *v, const struct vfile *f, const struct data_run *run)
 {
-	runs_add(&f->free, slot, n, 0);
-	survey_mark(f->survey, slot, n);
-	f->free_unsorted = true;
-	f->no_fit = UINT64_MAX;
+	if (run->n >= PUNCH_MIN)
+		(void)object_punch(v, f->id, run->slot, run->n);
 }
 
-void data_space_free(struct vfile *f, const struct map_entry *e)
+/* Nobody reads what cooled in this generation any more. */
+static void cooled(struct volume *v, struct vfile *f, struct data_runs *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		runs_add(&f->free, l->v[i].slot, l->v[i].n, 0);
+		punch(v, f, &l->v[i]);
+	}
+	if (l->n) {
+		f->free_unsorted = true;
+		f->no_fit = UINT64_MAX;
+	}
+	runs_clear(l);
+}
+
+/*
+ * A reader knows slots that were named when it came, so those given up in its generation or the
+ * next must wait for it. The generation changes only when nobody of the one before is left: two
+ * are enough, and a reader that never ends holds back no more than what is given up until it does.
+ */
+static void cool(struct volume *v, struct vfile *f)
+{
+	while (!f->n_readers[!f->generation]) {
+		cooled(v, f, &f->cooling[!f->generation]);
+		if (!f->cooling[f->generation].n)
+			break;
+		f->generation = !f->generation;
+	}
+}
+
+unsigned data_space_reader(struct vfile *f)
+{
+	f->n_readers[f->generation]++;
+	return f->generation;
+}
+
+void data_space_reader_gone(struct volume *v, struct vfile *f, unsigned generation)
+{
+	f->n_readers[generation]--;
+	cool(v, f);
+}
+
+void data_space_return(struct volume *v, struct vfile *f, uint64_t slot, uint64_t n)
+{
+	runs_add(&f->cooling[f->generation], slot, n, 0);
+	survey_mark(f->survey, slot, n);
+	if (!f->n_readers[0] && !f->n_readers[1])
+		cool(v, f);
+}
+
+void data_space_free(struct volume *v, struct vfile *f, const struct map_entry *e)
 {
 	if (e->birth == 0) {
 		if (f->resync)
 			data_space_forget(f, 1);
 		else
-			data_space_return(f, e->slot, 1);
+			data_space_return(v, f, e->slot, 1);
 		return;
 	}
 	runs_add(&f->freed, e->slot, 1, e->birth);
@@ -189,6 +237,8 @@ void data_space_forget_all(struct vfile *f)
 	runs_clear(&f->free);
 	runs_clear(&f->freed);
 	runs_clear(&f->awaiting);
+	runs_clear(&f->cooling[0]);
+	runs_clear(&f->cooling[1]);
 }
 
 void data_space_published(struct vfile *f)
@@ -211,13 +261,6 @@ static void trim_end(struct vfile *f)
 	f->free.n--;
 }
 
-/* Only space is at stake: a medium that cannot punch keeps it until it is reused. */
-static void punch(struct volume *v, const struct vfile *f, const struct data_run *run)
-{
-	if (run->n >= PUNCH_MIN)
-		(void)object_punch(v, f->id, run->slot, run->n);
-}
-
 void data_space_committed(struct volume *v, struct vfile *f)
 {
 	uint64_t held = rstore_snap_newest_txn(v->rs);
@@ -230,8 +273,7 @@ void data_space_committed(struct volume *v, struct vfile *f)
 			data_space_forget(f, run->n);
 			continue;
 		}
-		data_space_return(f, run->slot, run->n);
-		punch(v, f, run);
+		data_space_return(v, f, run->slot, run->n);
 	}
 	runs_clear(&f->awaiting);
 	f->uncommitted = false;
@@ -242,9 +284,16 @@ void data_space_committed(struct volume *v, struct vfile *f)
 
 /* ---- the survey ---- */
 
+/* Slots that are accounted for and in no map. */
+static uint64_t unmapped_slots(const struct vfile *f)
+{
+	return f->free.n_slots + f->freed.n_slots + f->awaiting.n_slots + f->cooling[0].n_slots +
+	       f->cooling[1].n_slots;
+}
+
 static uint64_t dead_slots(const struct vfile *f)
 {
-	uint64_t known = f->n_mapped + f->free.n_slots + f->freed.n_slots + f->awaiting.n_slots;
+	uint64_t known = f->n_mapped + unmapped_slots(f);
 
 	return f->n_slots > known ? f->n_slots - known : 0;
 }
@@ -275,6 +324,12 @@ static void survey_begin(struct vfile *f)
 	survey_mark_runs(s, &f->free);
 	survey_mark_runs(s, &f->freed);
 	survey_mark_runs(s, &f->awaiting);
+	survey_mark_runs(s, &f->cooling[0]);
+	survey_mark_runs(s, &f->cooling[1]);
+	for (const struct data_writer *w = f->writers; w; w = w->next) {
+		for (size_t i = 0; w->io && i < w->io->n; i++)
+			survey_mark(s, w->io->e[i].slot, 1);
+	}
 	for (size_t i = 0; i < f->n_groups; i++) {
 		if (f->groups[i]->dirty && f->groups[i]->m)
 			survey_mark_group(s, f->groups[i]->m);
@@ -316,14 +371,15 @@ static void survey_finish(struct volume *v, struct vfile *f)
 		if (!(i % 8) && s->named[i / 8] == 0xff)
 			n = 8;
 		else if (!(s->named[i / 8] & 1u << i % 8))
-			data_space_return(f, i, 1);
+			data_space_return(v, f, i, 1);
 	}
 	runs_normalise(&f->free);
 	f->free_unsorted = false;
 	for (size_t i = 0; i < f->free.n; i++)
 		punch(v, f, &f->free.v[i]);
-	uint64_t unmapped = f->free.n_slots + f->freed.n_slots + f->awaiting.n_slots;
-	if (!forgot && unmapped <= f->n_slots)
+	uint64_t unmapped = unmapped_slots(f);
+	/* Taken slots are in no list and no map: with any on their way the count would be wrong. */
+	if (!forgot && !f->writers && unmapped <= f->n_slots)
 		f->n_mapped = f->n_slots - unmapped;
 	f->surveyed = true;
 	f->n_forgotten = 0;

@@ -1,10 +1,8 @@
 /*
  * Changing a file's content: writing, cutting, punching, and the move from the inode to blocks.
  *
- * A block that a record names is never overwritten: its new content is sealed to another slot. A
- * private one (unpublished) is sealed to its own slot again under a fresh counter, which keeps
- * files that are written in small steps contiguous. Entries change only after their ciphertext was
- * written.
+ * Writing lets go of the engine lock while blocks are sealed and written (fs/data_store.c), listed
+ * as a writer of its range. What makes holes keeps the lock, once no writer is left.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,175 +17,15 @@ static uint64_t blocks_of(uint64_t size)
 	return (size + MAP_BLOCK - 1) / MAP_BLOCK;
 }
 
-/* ---- storing blocks ---- */
+/* ---- parts of blocks ---- */
 
-/* n blocks on their way to the object. */
-struct plan {
-	uint64_t first;
-	size_t n;
-	uint64_t counter; /* of the first */
-	uint64_t slot[DATA_CHUNK];
-	bool fresh[DATA_CHUNK]; /* the slot was allocated for this */
-	uint8_t tag[DATA_CHUNK][SUITE_TAG_LEN];
-};
-
-/* Every group of the plan is dirty from here on, so it stays in memory and cannot fail to be found
- * later. */
-static int plan_groups(struct volume *v, struct vinode *ino, const struct plan *p)
-{
-	uint64_t last = (p->first + p->n - 1) / MAP_GROUP;
-	int r = 0;
-
-	for (uint64_t no = p->first / MAP_GROUP; r == 0 && no <= last; no++) {
-		struct data_group *g;
-
-		r = data_group_edit(v, ino, no, &g);
-	}
-	return r;
-}
-
-static void plan_return(struct vfile *f, const struct plan *p, size_t from, size_t to)
-{
-	for (size_t i = from; i < to; i++) {
-		if (p->fresh[i])
-			data_space_return(f, p->slot[i], 1);
-	}
-}
-
-/* Fresh slots for blocks from..to-1. */
-static int plan_fresh(struct vfile *f, struct plan *p, size_t from, size_t to)
-{
-	while (from < to) {
-		uint64_t slot, n = data_space_alloc(f, to - from, &slot);
-
-		if (!n)
-			return -ENOSPC;
-		for (uint64_t i = 0; i < n; i++, from++) {
-			p->slot[from] = slot + i;
-			p->fresh[from] = true;
-		}
-	}
-	return 0;
-}
-
-static int plan_slots(struct volume *v, struct vinode *ino, struct plan *p)
-{
-	struct map_entry e[DATA_CHUNK];
-	int r = data_entries(v, ino, p->first, p->n, e);
-
-	for (size_t i = 0, to; r == 0 && i < p->n; i = to) {
-		to = i;
-		while (to < p->n && (e[to].slot == MAP_HOLE || e[to].birth || ino->file->resync))
-			to++;
-		r = plan_fresh(ino->file, p, i, to);
-		if (to == i) {
-			p->slot[i] = e[i].slot;
-			to++;
-		}
-	}
-	if (r < 0)
-		plan_return(ino->file, p, 0, p->n);
-	return r;
-}
-
-/* Counters for n blocks; the session is renewed long before they run out. */
-static uint64_t take_counters(struct volume *v, size_t n)
-{
-	if (v->session_counter + n > DATA_SESSION_BLOCKS) {
-		kdf_random(v->session, sizeof(v->session));
-		v->session_counter = 0;
-	}
-	v->session_counter += n;
-	return v->session_counter - n;
-}
-
-static int plan_seal(struct volume *v, uint64_t id, struct plan *p, const uint8_t *plain,
-		     uint8_t *bounce)
-{
-	const struct suite_key *key;
-	uint8_t ad[DATA_AD_LEN];
-
-	p->counter = take_counters(v, p->n);
-	int r = data_key(v, id, v->session, &key);
-	if (r < 0)
-		return engine_fault(v, r, id, "block key", p->first * MAP_BLOCK);
-	for (size_t i = 0; i < p->n; i++) {
-		data_ad(v, id, p->first + i, ad);
-		suite_block_seal(key, p->counter + i, ad, sizeof(ad), plain + i * MAP_BLOCK,
-				 MAP_BLOCK, bounce + i * MAP_BLOCK, p->tag[i]);
-	}
-	return 0;
-}
-
-/* The ciphertext of block i stands in its slot: the map says so from now on. */
-static int plan_enter(struct volume *v, struct vinode *ino, const struct plan *p, size_t i)
-{
-	struct vfile *f = ino->file;
-	struct data_group *g;
-	uint64_t block = p->first + i;
-	int r = data_group_edit(v, ino, block / MAP_GROUP, &g);
-
-	if (r < 0)
-		return r;
-	struct map_entry *e = &g->m->e[block % MAP_GROUP];
-	if (e->slot == MAP_HOLE)
-		f->n_mapped++;
-	else if (p->fresh[i])
-		data_space_free(f, e);
-	*e = (struct map_entry){.slot = p->slot[i], .counter = p->counter + i};
-	memcpy(e->session, v->session, MAP_SESSION_LEN);
-	memcpy(e->tag, p->tag[i], SUITE_TAG_LEN);
-	return 0;
-}
-
-static int plan_write(struct volume *v, struct vinode *ino, const struct plan *p,
-		      const uint8_t *bounce, size_t *ret_done)
-{
-	for (size_t i = 0, to; i < p->n; i = to) {
-		to = i + 1;
-		while (to < p->n && p->slot[to] == p->slot[to - 1] + 1)
-			to++;
-		int r = object_pwrite(v, ino->id, p->slot[i], bounce + i * MAP_BLOCK, to - i);
-		for (; r == 0 && i < to; i++) {
-			r = plan_enter(v, ino, p, i);
-			*ret_done = i + (r == 0);
-		}
-		if (r < 0) {
-			plan_return(ino->file, p, i, p->n);
-			return r;
-		}
-	}
-	return 0;
-}
-
-int data_store(struct volume *v, struct vinode *ino, uint64_t first, size_t n, const uint8_t *plain,
-	       size_t *ret_done)
-{
-	uint8_t *bounce = object_data(v->objects)->bounce;
-	struct plan p = {.first = first, .n = n};
-
-	*ret_done = 0;
-	data_space_survey(v, ino->file);
-	int r = plan_groups(v, ino, &p);
-	if (r == 0)
-		r = plan_slots(v, ino, &p);
-	if (r < 0)
-		return r;
-	r = plan_seal(v, ino->id, &p, plain, bounce);
-	if (r < 0) {
-		plan_return(ino->file, &p, 0, n);
-		return r;
-	}
-	return plan_write(v, ino, &p, bounce, ret_done);
-}
-
-/* Replaces len bytes of one block, with zeros when src is NULL. */
+/* Replaces len bytes of one block, with zeros when src is NULL. w as for data_store. */
 static int store_part(struct volume *v, struct vinode *ino, uint64_t off, const uint8_t *src,
-		      size_t len)
+		      size_t len, struct data_writer *w)
 {
 	uint8_t block[MAP_BLOCK];
 	size_t done;
-	int r = data_fetch(v, ino, off / MAP_BLOCK, 1, block);
+	int r = data_fetch(v, ino, off / MAP_BLOCK, 1, block, w ? DATA_YIELD : DATA_KEEP);
 
 	if (r < 0)
 		return r;
@@ -195,7 +33,7 @@ static int store_part(struct volume *v, struct vinode *ino, uint64_t off, const 
 		memcpy(block + off % MAP_BLOCK, src, len);
 	else
 		memset(block + off % MAP_BLOCK, 0, len);
-	return data_store(v, ino, off / MAP_BLOCK, 1, block, &done);
+	return data_store(v, ino, off / MAP_BLOCK, 1, block, w, &done);
 }
 
 /* Zeroes part of one block; a hole stays one. */
@@ -209,7 +47,7 @@ static int zero_part(struct volume *v, struct vinode *ino, uint64_t off, size_t 
 	r = data_entries(v, ino, off / MAP_BLOCK, 1, &e);
 	if (r < 0 || e.slot == MAP_HOLE)
 		return r;
-	return store_part(v, ino, off, NULL, len);
+	return store_part(v, ino, off, NULL, len, NULL);
 }
 
 /* ---- inline content ---- */
@@ -253,7 +91,7 @@ static int leave_inline(struct volume *v, struct vinode *ino)
 	if (!ino->inline_data)
 		return 0;
 	memcpy(block, ino->inline_data, ino->inline_len);
-	int r = data_store(v, ino, 0, 1, block, &done);
+	int r = data_store(v, ino, 0, 1, block, NULL, &done);
 	secret_wipe(block, sizeof(block));
 	if (r < 0) {
 		/* What was made of an object has no record that would remember it. */
@@ -277,7 +115,7 @@ static void grow_to(struct vinode *ino, uint64_t end)
 }
 
 static int write_blocks(struct volume *v, struct vinode *ino, const uint8_t *buf, size_t len,
-			uint64_t off)
+			uint64_t off, struct data_writer *w)
 {
 	while (len) {
 		size_t in = off % MAP_BLOCK, n, done = 0;
@@ -285,10 +123,10 @@ static int write_blocks(struct volume *v, struct vinode *ino, const uint8_t *buf
 
 		if (in || len < MAP_BLOCK) {
 			n = MAP_BLOCK - in < len ? MAP_BLOCK - in : len;
-			r = store_part(v, ino, off, buf, n);
+			r = store_part(v, ino, off, buf, n, w);
 		} else {
 			n = len / MAP_BLOCK < DATA_CHUNK ? len / MAP_BLOCK : DATA_CHUNK;
-			r = data_store(v, ino, off / MAP_BLOCK, n, buf, &done);
+			r = data_store(v, ino, off / MAP_BLOCK, n, buf, w, &done);
 			n *= MAP_BLOCK;
 		}
 		/* What is in the map must be within the size, or growth would show it. */
@@ -315,8 +153,15 @@ int data_write(struct volume *v, struct vinode *ino, const void *buf, size_t len
 	inode_mark_dirty(v, ino);
 	if (data_inline(ino) && off + len <= VOLUME_INLINE_MAX)
 		return inline_write(ino, buf, len, off);
+	struct data_writer w;
 	int r = data_inline(ino) ? leave_inline(v, ino) : 0;
-	return r < 0 ? r : write_blocks(v, ino, buf, len, off);
+	if (r == 0)
+		r = data_writer_begin(v, ino, off / MAP_BLOCK, blocks_of(off + len), &w);
+	if (r < 0)
+		return r;
+	r = write_blocks(v, ino, buf, len, off, &w);
+	data_writer_end(v, ino, &w);
+	return r;
 }
 
 /* ---- cutting and punching ---- */
@@ -336,7 +181,7 @@ static int free_in_group(struct volume *v, struct vinode *ino, uint64_t no, uint
 
 		if (base + i < first || base + i >= end || e->slot == MAP_HOLE)
 			continue;
-		data_space_free(ino->file, e);
+		data_space_free(v, ino->file, e);
 		*e = (struct map_entry){.slot = MAP_HOLE};
 		ino->file->n_mapped -= ino->file->n_mapped > 0;
 	}
@@ -408,12 +253,15 @@ int data_truncate(struct volume *v, struct vinode *ino, uint64_t size)
 		return -EIO;
 	if (size > VOLUME_SIZE_MAX)
 		return -EFBIG;
+	int r = data_writers_wait(v, ino);
+	if (r < 0)
+		return r;
 	inode_mark_dirty(v, ino);
 	if (data_inline(ino) && size <= VOLUME_INLINE_MAX)
 		return inline_resize(ino, (size_t)size);
 	if (size < ino->attr.size)
 		return cut(v, ino, size);
-	int r = data_inline(ino) ? leave_inline(v, ino) : 0;
+	r = data_inline(ino) ? leave_inline(v, ino) : 0;
 	if (r == 0)
 		ino->attr.size = size;
 	return r;
@@ -443,10 +291,12 @@ static int punch_blocks(struct volume *v, struct vinode *ino, uint64_t off, uint
 
 int data_punch(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len)
 {
-	uint64_t size = ino->attr.size;
-
 	if (ino->destroyed)
 		return -EIO;
+	int r = data_writers_wait(v, ino);
+	if (r < 0)
+		return r;
+	uint64_t size = ino->attr.size;
 	if (off >= size || !len)
 		return 0;
 	uint64_t end = len < size - off ? off + len : size;

@@ -323,7 +323,8 @@ const uint8_t *xattr_find(const uint8_t *list, size_t len, const char *name, siz
 void xattr_replace(const uint8_t *list, size_t len, const char *name, const void *val,
 		   size_t val_len, struct bytes_w *out);
 
-/* --- data*.c: blocks of regular files. All with the lock held. --- */
+/* --- data*.c: blocks of regular files. All with the lock held; reading, writing, cutting and
+ * punching may let go of it meanwhile, so the inode is pinned. --- */
 ssize_t data_read(struct volume *v, struct vinode *ino, void *buf, size_t len, uint64_t off);
 /* Grows attr.size. Inline while small, moves to blocks once. */
 int data_write(struct volume *v, struct vinode *ino, const void *buf, size_t len, uint64_t off);

@@ -19,31 +19,9 @@
 
 #include "core/cleanup.h"
 #include "core/durable.h"
-#include "fs/data_internal.h"
+#include "fs/object_internal.h"
 
 #define OPEN_MAX 256u
-#define BUCKETS 256u
-
-struct object_fd {
-	uint64_t id, segment;
-	int fd;
-	unsigned n_pins;        /* in use without the lock */
-	bool dirty;             /* written since the last sync */
-	bool dropped;           /* not in the table any more; closed by the last pin */
-	int failed;             /* of a sync, not yet told */
-	struct object_fd *next; /* in its bucket */
-	struct object_fd *lru_prev, *lru_next;
-};
-
-struct object_cache {
-	pthread_mutex_t lock; /* a leaf; guards everything here but data */
-	struct object_fd *bucket[BUCKETS];
-	struct object_fd *lru_head, *lru_tail; /* oldest at the head */
-	size_t n, n_dirty;
-	uint64_t *dirs; /* id >> 12 of folders with unsynced entries */
-	size_t n_dirs, cap_dirs;
-	struct data_cache *data; /* under the engine lock */
-};
 
 /* ---- where objects lie ---- */
 
@@ -81,6 +59,7 @@ int object_cache_new(struct object_cache **ret)
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->synced, NULL);
 	*ret = STEAL_PTR(c);
 	return 0;
 }
@@ -92,7 +71,7 @@ struct data_cache *object_data(struct object_cache *c)
 
 static struct object_fd **bucket_of(struct object_cache *c, uint64_t id, uint64_t segment)
 {
-	return &c->bucket[(id * 31 + segment) % BUCKETS];
+	return &c->bucket[(id * 31 + segment) % OBJECT_BUCKETS];
 }
 
 static struct object_fd *fd_find(struct object_cache *c, uint64_t id, uint64_t segment)
@@ -121,6 +100,8 @@ static void lru_append(struct object_cache *c, struct object_fd *e)
 static void fd_close(struct object_fd *e)
 {
 	close(e->fd);
+	if (e->direct_fd >= 0)
+		close(e->direct_fd);
 	free(e);
 }
 
@@ -147,6 +128,7 @@ void object_cache_free(struct object_cache *c)
 	while (c->lru_head)
 		fd_drop(c, c->lru_head);
 	data_cache_free(c->data);
+	pthread_cond_destroy(&c->synced);
 	pthread_mutex_destroy(&c->lock);
 	free(c->dirs);
 	free(c);
@@ -219,18 +201,54 @@ static void sync_all(struct volume *v, struct object_cache *c)
 		c->n_dirs = 0;
 }
 
+/* The first of the object's that this pass has not yet looked at. */
+static struct object_fd *next_of(struct object_cache *c, uint64_t id, uint64_t pass)
+{
+	struct object_fd *e = c->lru_head;
+
+	while (e && (e->id != id || e->pass == pass))
+		e = e->lru_next;
+	return e;
+}
+
+/* Without the lock, so that a flush holds up no reader. What is written meanwhile makes it dirty
+ * again. */
+static void fd_sync_unlocked(struct object_cache *c, struct object_fd *e)
+{
+	e->n_pins++;
+	e->syncing = true;
+	e->dirty = false;
+	c->n_dirty--;
+	pthread_mutex_unlock(&c->lock);
+	int err = fdatasync(e->fd) < 0 ? -errno : 0;
+	pthread_mutex_lock(&c->lock);
+	e->n_pins--;
+	e->syncing = false;
+	if (err && !e->failed)
+		e->failed = err;
+	pthread_cond_broadcast(&c->synced);
+}
+
 static int sync_one(struct volume *v, struct object_cache *c, uint64_t id)
 {
+	uint64_t pass = ++c->n_passes;
+	struct object_fd *e;
 	int r = 0;
 
-	for (struct object_fd *e = c->lru_head; e; e = e->lru_next) {
-		if (e->id != id)
+	while ((e = next_of(c, id, pass))) {
+		if (e->syncing) {
+			/* Its outcome is ours as well. */
+			pthread_cond_wait(&c->synced, &c->lock);
 			continue;
+		}
+		e->pass = pass;
 		if (e->dirty)
-			fd_synced(c, e, fdatasync(e->fd));
+			fd_sync_unlocked(c, e);
 		if (e->failed && r == 0)
 			r = e->failed;
 		e->failed = 0;
+		if (e->dropped && !e->n_pins)
+			fd_close(e);
 	}
 	return r < 0 ? r : dir_sync(v, c, id);
 }
@@ -351,7 +369,7 @@ static int fd_get(struct volume *v, struct object_cache *c, uint64_t id, uint64_
 		e = calloc(1, sizeof(*e));
 		if (!e)
 			return -ENOMEM;
-		*e = (struct object_fd){.id = id, .segment = segment};
+		*e = (struct object_fd){.id = id, .segment = segment, .direct_fd = -1};
 		e->fd = open_segment(v, c, id, segment, write);
 		if (e->fd < 0) {
 			int r = e->fd;
@@ -368,87 +386,56 @@ static int fd_get(struct volume *v, struct object_cache *c, uint64_t id, uint64_
 	return 0;
 }
 
-/* ---- reading and writing ---- */
+/* ---- for use without the lock ---- */
 
-static int acquire(struct volume *v, uint64_t id, uint64_t segment, bool write,
+/* Large transfers go past the page cache, where the medium can: through a descriptor of their own,
+ * whose errors are told by the call itself. */
+static void open_direct(struct volume *v, struct object_cache *c, struct object_fd *e)
+{
+	int flags = (v->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_DIRECT;
+	char path[OBJECT_NAME_LEN];
+
+	object_path(e->id, e->segment, path);
+	e->direct_fd = openat(v->objects_fd, path, flags);
+	if (e->direct_fd < 0 && errno == EINVAL)
+		c->no_direct = true;
+}
+
+int object_acquire(struct volume *v, uint64_t id, uint64_t segment, unsigned how,
 		   struct object_fd **ret)
 {
-	pthread_mutex_lock(&v->objects->lock);
-	int r = fd_get(v, v->objects, id, segment, write, ret);
-	pthread_mutex_unlock(&v->objects->lock);
+	struct object_cache *c = v->objects;
+
+	pthread_mutex_lock(&c->lock);
+	int r = fd_get(v, c, id, segment, how & OBJECT_WRITE, ret);
+	if (r == 0 && (how & OBJECT_DIRECT) && (*ret)->direct_fd < 0 && !c->no_direct)
+		open_direct(v, c, *ret);
+	pthread_mutex_unlock(&c->lock);
 	return r;
 }
 
-static void release(struct volume *v, struct object_fd *e, bool written)
+void object_release(struct volume *v, struct object_fd *e, bool written)
 {
-	pthread_mutex_lock(&v->objects->lock);
+	struct object_cache *c = v->objects;
+
+	pthread_mutex_lock(&c->lock);
 	e->n_pins--;
 	/* After the write and not before: a sync by another thread meanwhile may not have seen it.
 	 */
 	if (written && !e->dirty && !e->dropped) {
 		e->dirty = true;
-		v->objects->n_dirty++;
+		c->n_dirty++;
 	}
 	if (e->dropped && !e->n_pins)
 		fd_close(e);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void object_refuse_direct(struct volume *v)
+{
+	pthread_mutex_lock(&v->objects->lock);
+	v->objects->no_direct = true;
 	pthread_mutex_unlock(&v->objects->lock);
-}
-
-/* One call for each segment that the slots touch. */
-static int each_segment(struct volume *v, uint64_t id, uint64_t slot, uint64_t n_slots, bool write,
-			int (*io)(int fd, void *buf, uint64_t len, off_t off), uint8_t *buf)
-{
-	while (n_slots) {
-		uint64_t in = slot % OBJECT_SEGMENT_SLOTS;
-		uint64_t n =
-		    OBJECT_SEGMENT_SLOTS - in < n_slots ? OBJECT_SEGMENT_SLOTS - in : n_slots;
-		struct object_fd *e;
-		int r = acquire(v, id, slot / OBJECT_SEGMENT_SLOTS, write, &e);
-
-		if (r < 0)
-			return r;
-		r = io(e->fd, buf, n * MAP_BLOCK, (off_t)(in * MAP_BLOCK));
-		release(v, e, write);
-		if (r < 0)
-			return r;
-		buf = buf ? buf + n * MAP_BLOCK : NULL;
-		slot += n;
-		n_slots -= n;
-	}
-	return 0;
-}
-
-static int io_read(int fd, void *buf, uint64_t len, off_t off)
-{
-	return durable_pread(fd, buf, (size_t)len, off);
-}
-
-static int io_write(int fd, void *buf, uint64_t len, off_t off)
-{
-	return durable_pwrite(fd, buf, (size_t)len, off);
-}
-
-static int io_punch(int fd, void *buf, uint64_t len, off_t off)
-{
-	(void)buf;
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, (off_t)len) < 0
-		   ? -errno
-		   : 0;
-}
-
-int object_pread(struct volume *v, uint64_t id, uint64_t slot, void *buf, size_t n_slots)
-{
-	return each_segment(v, id, slot, n_slots, false, io_read, buf);
-}
-
-int object_pwrite(struct volume *v, uint64_t id, uint64_t slot, const void *buf, size_t n_slots)
-{
-	return each_segment(v, id, slot, n_slots, true, io_write, (uint8_t *)(uintptr_t)buf);
-}
-
-int object_punch(struct volume *v, uint64_t id, uint64_t slot, uint64_t n_slots)
-{
-	return each_segment(v, id, slot, n_slots, false, io_punch, NULL);
 }
 
 /* ---- for others ---- */

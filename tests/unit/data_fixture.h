@@ -65,6 +65,14 @@ int engine_fault(struct volume *v, int err, uint64_t id, const char *what, uint6
 	return -EIO;
 }
 
+static int fx_frozen;
+
+int freeze_check(struct volume *v, uint64_t id)
+{
+	(void)v, (void)id;
+	return fx_frozen;
+}
+
 void inode_mark_dirty(struct volume *v, struct vinode *ino)
 {
 	(void)v;
@@ -151,6 +159,9 @@ static inline struct fx *fx_new(void)
 	snprintf(path, sizeof(path), "%s/objects", f->dir);
 	assert_int_equal(mkdir(path, 0700), 0);
 	f->v.kr = &fx_keyring;
+	/* As every call of the engine does. */
+	pthread_mutex_init(&f->v.lock, NULL);
+	pthread_mutex_lock(&f->v.lock);
 	f->v.objects_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->cfg = (struct rstore_config){
 	    .store = f->dir, .kr = &fx_keyring, .key_of = engine_key_of, .arg = &f->v};
@@ -163,6 +174,8 @@ static inline struct fx *fx_new(void)
 static inline void fx_free(struct fx *f)
 {
 	fx_detach(f);
+	pthread_mutex_unlock(&f->v.lock);
+	pthread_mutex_destroy(&f->v.lock);
 	close(f->v.objects_fd);
 	nftw(f->dir, fx_unlink, 8, FTW_DEPTH | FTW_PHYS);
 	free(f);
