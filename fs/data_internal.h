@@ -43,8 +43,8 @@
 #define DATA_IOS 8u
 /* Sessions that one of them may meet at once. */
 #define DATA_IO_KEYS 4u
-/* Clean map groups kept in memory, over all files. */
-#define DATA_GROUPS_MAX 8192u
+/* Clean map groups that are kept in memory however small the cache: all that one request needs. */
+#define DATA_GROUPS_MIN 64u
 #define DATA_AD_LEN 32
 /* Blocks in a session before a new one is drawn. */
 #define DATA_SESSION_BLOCKS ((uint64_t)1 << 31)
@@ -136,13 +136,13 @@ struct data_cache {
 	struct data_key key_of[DATA_KEYS];
 	uint64_t clock;
 	struct data_group *lru_head, *lru_tail; /* clean groups, oldest at the head */
-	size_t n_lru;
+	size_t n_lru, max_lru; /* bound of the clean ones, over all files */
 	struct data_io io[DATA_IOS + 1]; /* the last for those who keep the lock */
 	pthread_cond_t idle;             /* an io or a range became free */
 };
 
 /* --- data_map.c --- */
-int data_cache_new(struct data_cache **ret);
+int data_cache_new(size_t max_bytes, struct data_cache **ret);
 void data_cache_free(struct data_cache *c);
 /* The prepared key; valid until the next call. -EKEYREVOKED. */
 int data_key(struct volume *v, uint64_t id, const uint8_t session[MAP_SESSION_LEN],

@@ -26,12 +26,15 @@ void data_cache_free(struct data_cache *c)
 
 CLEANUP_DEFINE(data_cache, struct data_cache *, data_cache_free)
 
-int data_cache_new(struct data_cache **ret)
+int data_cache_new(size_t max_bytes, struct data_cache **ret)
 {
 	CLEANUP_WITH(cleanup_data_cache) struct data_cache *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
+	c->max_lru = max_bytes / (sizeof(struct data_group) + sizeof(struct map_group));
+	if (c->max_lru < DATA_GROUPS_MIN)
+		c->max_lru = DATA_GROUPS_MIN;
 	c->keys = secret_slab_new(DATA_KEYS * sizeof(*c->keys));
 	if (!c->keys || data_ios_new(c) < 0)
 		return -ENOMEM;
@@ -138,7 +141,7 @@ static void group_evict(struct data_cache *c, struct data_group *g)
 /* The newest stays: whoever asked for it still uses it. */
 static void lru_trim(struct data_cache *c)
 {
-	while (c->n_lru > DATA_GROUPS_MAX)
+	while (c->n_lru > c->max_lru)
 		group_evict(c, c->lru_head);
 }
 

@@ -354,7 +354,8 @@ int data_read_entries(struct volume *v, uint64_t id, uint64_t group, const struc
 		      unsigned first, unsigned n, void *buf);
 
 /* --- object.c: the ciphertext files --- */
-int object_cache_new(struct object_cache **ret);
+/* max_bytes: of map groups kept in memory. */
+int object_cache_new(size_t max_bytes, struct object_cache **ret);
 void object_cache_free(struct object_cache *c);
 /* Slots n..n+count-1 of id's object, which may lie in two segments. The folder of a new object is
  * synced before object_sync returns. */

@@ -38,7 +38,7 @@ static void front_init(void *userdata, struct fuse_conn_info *conn)
 	front_device_init(conn);
 	f->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 	conn->max_write = FRONT_MAX_REQUEST;
-	conn->max_readahead = FRONT_MAX_REQUEST;
+	conn->max_readahead = FRONT_READAHEAD;
 	conn->time_gran = 1;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -139,7 +139,7 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 		return diag_fail_errno(d, -ENOMEM, "%s", cfg->mountpoint);
 	f->volume = cfg->volume;
 	f->read_only = cfg->read_only;
-	f->n_threads = cfg->n_threads ? cfg->n_threads : 2;
+	f->n_threads = cfg->n_threads ? cfg->n_threads : FRONT_THREADS;
 	if (f->n_threads > FRONT_THREADS_MAX)
 		f->n_threads = FRONT_THREADS_MAX;
 	f->mountpoint = strdup(cfg->mountpoint);

@@ -18,7 +18,7 @@ struct front_config {
 	bool allow_other;
 	bool read_only;
 	const char *options; /* further mount options, comma-separated, or NULL */
-	unsigned n_threads;  /* 0 = 2: one may wait in a sync while the other answers */
+	unsigned n_threads;  /* 0 = 4: some wait for the medium while others answer */
 };
 
 int front_new(const struct front_config *cfg, struct front **ret, struct diag *d);

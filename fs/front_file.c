@@ -82,7 +82,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	CLEANUP_FREE char *buf = malloc(size);
+	char *buf = front_buffer(size);
 	(void)fi;
 
 	if (!buf) {

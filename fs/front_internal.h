@@ -13,11 +13,15 @@
 #include "fs/front_device.h"
 
 #define FRONT_THREADS_MAX 16
+/* Unless asked otherwise: some wait for the medium while others seal. */
+#define FRONT_THREADS 4
 /* The store has one owner and the kernel makes every change, so what it caches stays true. */
 #define FRONT_TIMEOUT 86400.0
 #define FRONT_MAX_REQUEST (1u << 20)
 /* FATTR_KILL_SUIDGID: whoever gives the file away or truncates it has its set-id bits cleared. libfuse passes the bit on. */
 #define FRONT_SET_ATTR_KILLS (1 << 11)
+/* What the kernel reads ahead of a reader: as many requests of the full size as keep disk and processors busy at once. */
+#define FRONT_READAHEAD (4 * FRONT_MAX_REQUEST)
 
 struct front {
 	struct fuse_session *se;
@@ -71,6 +75,13 @@ void front_tmpfile_request(void *request, size_t len);
 
 /* Lets the kernel read further ahead on what is mounted there, where it may. */
 void front_readahead(const char *mountpoint);
+
+/* --- front_buffer.c --- */
+/*
+ * A buffer for the answer to a read, of this thread and until it asks for the next; freed when the thread ends. Aligned, so that
+ * a long read goes from the medium straight to where it is opened. NULL: no memory.
+ */
+void *front_buffer(size_t len);
 
 /* Handlers, by file. */
 void front_namespace_ops(struct fuse_lowlevel_ops *ops); /* front_namespace.c */

@@ -1,8 +1,8 @@
 /*
  * How far the kernel reads ahead on the mounted volume.
  *
- * The kernel's default of 128 KiB makes every read request that small; each then costs a round trip and a seal's overhead. The
- * limit is a file of the mount's backing device info in sysfs. It is found through the mount table, never by asking the
+ * The kernel's default of 128 KiB makes every read request that small, and leaves one under way at a time; each then costs a
+ * round trip and a seal's overhead. The limit is a file of the mount's backing device info in sysfs. It is found through the mount table, never by asking the
  * filesystem itself: at this time nobody answers yet. Not being allowed to write it is no error.
  */
 #include "fs/front_internal.h"
@@ -12,7 +12,7 @@
 
 #include "core/cleanup.h"
 
-#define READAHEAD_KIB (FRONT_MAX_REQUEST >> 10) /* the kernel caps it at what INIT agrees on */
+#define READAHEAD_KIB (FRONT_READAHEAD >> 10) /* the kernel caps it at what INIT agrees on */
 
 /* The octal escapes of the mount table, undone in place. */
 static void unescape(char *s)

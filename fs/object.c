@@ -48,14 +48,14 @@ void volume_object_path(uint64_t id, uint32_t segment, char out[64])
 
 /* ---- the table ---- */
 
-int object_cache_new(struct object_cache **ret)
+int object_cache_new(size_t max_bytes, struct object_cache **ret)
 {
 	CLEANUP_FREE struct object_cache *c = calloc(1, sizeof(*c));
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	r = data_cache_new(&c->data);
+	r = data_cache_new(max_bytes, &c->data);
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&c->lock, NULL);

@@ -26,6 +26,8 @@
 #define LOCK_NAME "lock"
 #define OBJECTS_NAME "objects"
 #define ORPHANS_AT_OPEN 256u
+/* Of the cache this part is for block maps, the rest for nodes. */
+#define MAPS_SHARE 4u
 
 /* ---- the bracket of every call ---- */
 
@@ -172,6 +174,11 @@ static int open_folders(struct volume *v, struct diag *d)
 	return v->objects_fd < 0 ? diag_fail_errno(d, -errno, "%s/%s", v->store, OBJECTS_NAME) : 0;
 }
 
+static size_t cache_bytes(const struct volume_config *cfg)
+{
+	return cfg->cache_bytes ? cfg->cache_bytes : VOLUME_CACHE_BYTES;
+}
+
 /* Everything but the record store, locked. *ret_fresh is what the anchor says. */
 static int volume_begin(const struct volume_config *cfg, struct volume **ret, struct diag *d)
 {
@@ -188,7 +195,8 @@ static int volume_begin(const struct volume_config *cfg, struct volume **ret, st
 	if (cfg->read_only)
 		engine_read_only(v, "opened for reading");
 	v->store = strdup(cfg->store);
-	if (!v->store || inode_cache_new(v) || object_cache_new(&v->objects))
+	if (!v->store || inode_cache_new(v) ||
+	    object_cache_new(cache_bytes(cfg) / MAPS_SHARE, &v->objects))
 		return diag_fail_errno(d, -ENOMEM, "%s", cfg->store);
 	int r = open_folders(v, d);
 	if (r)
@@ -209,7 +217,7 @@ static struct rstore_config record_config(struct volume *v, const struct volume_
 	    .kr = v->kr,
 	    .key_of = engine_key_of,
 	    .arg = v,
-	    .cache_bytes = cfg->cache_bytes,
+	    .cache_bytes = cache_bytes(cfg) - cache_bytes(cfg) / MAPS_SHARE,
 	};
 }
 

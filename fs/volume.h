@@ -34,6 +34,7 @@
 #define VOLUME_NAME_MAX 255
 #define VOLUME_SIZE_MAX ((uint64_t)16 << 40)
 #define VOLUME_INLINE_MAX 2048u /* bytes of a small file kept in its inode record */
+#define VOLUME_CACHE_BYTES ((size_t)64 << 20) /* unless asked otherwise */
 #define VOLUME_COMMIT_SECONDS 5
 
 struct volume;
@@ -59,7 +60,7 @@ struct volume_alarm {
 struct volume_config {
 	const char *store;
 	struct keyring *kr;
-	size_t cache_bytes; /* 0 = 64 MiB */
+	size_t cache_bytes; /* of nodes and block maps; 0 = VOLUME_CACHE_BYTES */
 	bool read_only;
 	void (*alarm)(void *arg, const struct volume_alarm *a); /* may be NULL */
 	void *alarm_arg;

@@ -28,7 +28,7 @@
 static const char mount_usage[] =
 	"usage: coffer mount STORE MOUNTPOINT [-o OPTIONS] [-f] [secret]\n\n"
 	"Serves the volume at MOUNTPOINT; returns when it is usable.\n\n"
-	"  -o OPTIONS  ro, allow_other (root's default), noallow_other, cache=MIB (of records, default 64),\n"
+	"  -o OPTIONS  ro, allow_other (root's default), noallow_other, cache=MIB (of nodes and block maps, default 64),\n"
 	"              and the kernel's own: nosuid, nodev, noexec, noatime ..\n"
 	"  -f          stay in the foreground, messages on standard error\n"
 	"As mount.coffer it serves mount(8) and fstab: the type is coffer, and the secret comes from the systemd\n"

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,16 @@
 
 #define TICK_SECONDS 1
 #define STOP_AGAIN_MS 20
+
+/* --- memory --- */
+
+#define ARENAS 2
+
+/* The library would give every thread an arena of its own, and each keeps what it once had. */
+static void bound_memory(void)
+{
+	mallopt(M_ARENA_MAX, ARENAS);
+}
 
 /* --- signals --- */
 
@@ -347,6 +358,7 @@ int serve_run(struct keyring *kr, const struct serve_options *o)
 		keyring_close(kr);
 		return DIAG_EXIT_FAILED;
 	}
+	bound_memory();
 	s->kr = kr;
 	s->allow_other = o->allow_other;
 	s->started = time(NULL);

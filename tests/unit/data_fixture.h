@@ -122,7 +122,7 @@ static inline void fx_attach(struct fx *f)
 	struct diag d = {0};
 
 	assert_int_equal(rstore_open(&f->cfg, NULL, &f->v.rs, &d), 0);
-	assert_int_equal(object_cache_new(&f->v.objects), 0);
+	assert_int_equal(object_cache_new((size_t)4 << 20, &f->v.objects), 0);
 	kdf_random(f->v.session, sizeof(f->v.session));
 	f->v.session_counter = 0;
 	f->pending = f->durable;
