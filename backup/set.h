@@ -19,7 +19,7 @@
 #include "core/trail.h"
 
 #define SET_ID_MAX 31
-#define SET_PACK_MAX (32u << 20)
+#define SET_PACK_MAX (16u << 20)
 #define SET_RANGE (1u << 20) /* bytes of a file that one data record covers at most, aligned */
 #define SET_FRAME_LEN 48
 #define SET_CHECKSUM_LEN 16 /* XXH3-128, canonical byte order */

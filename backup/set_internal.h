@@ -40,6 +40,15 @@ void set_frame_put(uint8_t f[SET_FRAME_LEN], const struct set_entry *e, uint64_t
  */
 int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, const void *body,
 		    size_t len, struct bytes_w *out);
+/* The same for many records, by one thread at a time: keeps a compressor. NULL: out of memory. */
+struct set_sealer;
+struct set_sealer *set_sealer_new(void);
+void set_sealer_free(struct set_sealer *s);
+int set_sealer_record(struct set_sealer *s, struct keyring *kr, struct set_entry *e, uint64_t basis,
+		      const void *body, size_t len, struct bytes_w *out);
+/* Whether a record opens under the key that its frame names (at least a frame's bytes); what was in its
+ * box, still compressed, is appended. -EKEYREVOKED, -EBADMSG. */
+int set_record_authenticate(struct keyring *kr, const uint8_t *stored, size_t len, struct bytes_w *out);
 /* The most bytes that a body of len takes as stored. */
 size_t set_record_room(size_t len);
 /* Checks and opens stored bytes (frame and box) that e describes. */

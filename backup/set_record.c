@@ -126,22 +126,47 @@ size_t set_record_room(size_t len)
 	return SET_FRAME_LEN + padme(HEAD_LEN + len) + SUITE_BOX_OVERHEAD;
 }
 
+struct set_sealer {
+	ZSTD_CCtx *z;
+	struct bytes_w plain;
+};
+
+struct set_sealer *set_sealer_new(void)
+{
+	struct set_sealer *s = calloc(1, sizeof(*s));
+
+	if (s && (s->z = ZSTD_createCCtx()))
+		return s;
+	free(s);
+	return NULL;
+}
+
+void set_sealer_free(struct set_sealer *s)
+{
+	if (!s)
+		return;
+	ZSTD_freeCCtx(s->z);
+	if (s->plain.buf)
+		secret_wipe(s->plain.buf, s->plain.cap);
+	bytes_w_free(&s->plain);
+	free(s);
+}
+
 /*
  * Head, payload and padding. A body that does not shrink is stored as it is. A name always is: its
  * zeros would shrink by just what they are there to hide.
  */
-static int pack_body(uint8_t kind, const void *body, size_t len, uint8_t **ret, size_t *ret_len)
+static int pack_body(struct set_sealer *s, uint8_t kind, const void *body, size_t len)
 {
-	size_t bound = ZSTD_compressBound(len);
-	size_t cap = padme(HEAD_LEN + (bound > len ? bound : len));
-	CLEANUP_FREE uint8_t *p = malloc(cap);
-	size_t n = len;
+	size_t bound = ZSTD_compressBound(len), cap = padme(HEAD_LEN + (bound > len ? bound : len)), n = len;
 
+	bytes_w_reset(&s->plain);
+	uint8_t *p = bytes_w_room(&s->plain, cap);
 	if (!p)
-		return -ENOMEM;
+		return s->plain.err;
 	p[0] = ZSTD;
 	if (kind != SET_NAME)
-		n = ZSTD_compress(p + HEAD_LEN, cap - HEAD_LEN, body, len, ZSTD_LEVEL);
+		n = ZSTD_compressCCtx(s->z, p + HEAD_LEN, cap - HEAD_LEN, body, len, ZSTD_LEVEL);
 	if (ZSTD_isError(n) || n >= len) {
 		p[0] = STORED;
 		n = len;
@@ -149,10 +174,8 @@ static int pack_body(uint8_t kind, const void *body, size_t len, uint8_t **ret, 
 			memcpy(p + HEAD_LEN, body, len);
 	}
 	bytes_put32(p + 1, (uint32_t)len);
-	size_t padded = padme(HEAD_LEN + n);
-	memset(p + HEAD_LEN + n, 0, padded - HEAD_LEN - n);
-	*ret = STEAL_PTR(p);
-	*ret_len = padded;
+	s->plain.len = padme(HEAD_LEN + n);
+	memset(p + HEAD_LEN + n, 0, s->plain.len - HEAD_LEN - n);
 	return 0;
 }
 
@@ -172,23 +195,20 @@ static int seal_box(struct keyring *kr, const struct set_entry *e, const uint8_t
 	return err;
 }
 
-int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, const void *body,
-		    size_t len, struct bytes_w *out)
+int set_sealer_record(struct set_sealer *s, struct keyring *kr, struct set_entry *e, uint64_t basis,
+		      const void *body, size_t len, struct bytes_w *out)
 {
-	CLEANUP_FREE uint8_t *plain = NULL;
-	size_t plain_len;
-
 	if (len > SET_RECORD_MAX)
 		return -E2BIG;
-	int err = pack_body(e->kind, body, len, &plain, &plain_len);
+	int err = pack_body(s, e->kind, body, len);
 	if (err)
 		return err;
-	size_t stored = SET_FRAME_LEN + plain_len + SUITE_BOX_OVERHEAD, before = out->len;
+	size_t stored = SET_FRAME_LEN + s->plain.len + SUITE_BOX_OVERHEAD, before = out->len;
 	uint8_t *f = bytes_w_room(out, stored);
 	if (!f)
 		return out->err;
-	set_frame_put(f, e, basis, (uint32_t)(plain_len + SUITE_BOX_OVERHEAD));
-	err = seal_box(kr, e, f, plain, plain_len, f + SET_FRAME_LEN);
+	set_frame_put(f, e, basis, (uint32_t)(s->plain.len + SUITE_BOX_OVERHEAD));
+	err = seal_box(kr, e, f, s->plain.buf, s->plain.len, f + SET_FRAME_LEN);
 	if (err) {
 		out->len = before;
 		return err;
@@ -196,6 +216,38 @@ int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, con
 	e->len = (uint32_t)stored;
 	set_checksum(f, stored, e->sum);
 	return 0;
+}
+
+int set_record_seal(struct keyring *kr, struct set_entry *e, uint64_t basis, const void *body,
+		    size_t len, struct bytes_w *out)
+{
+	struct set_sealer *s = set_sealer_new();
+	int err = s ? set_sealer_record(s, kr, e, basis, body, len, out) : -ENOMEM;
+
+	set_sealer_free(s);
+	return err;
+}
+
+/* The frame's own word for what the key depends on. */
+int set_record_authenticate(struct keyring *kr, const uint8_t *stored, size_t len, struct bytes_w *out)
+{
+	const struct set_entry e = {.kind = stored[4], .id = bytes_get64(stored + 16), .child = bytes_get64(stored + 40)};
+	uint8_t key[KDF_KEY_LEN], ad[AD_LEN];
+
+	if (len < SET_FRAME_LEN + SUITE_BOX_OVERHEAD + HEAD_LEN || memcmp(stored, FRAME_MAGIC, 4) != 0)
+		return -EBADMSG;
+	uint8_t *plain = bytes_w_room(out, len - SET_FRAME_LEN - SUITE_BOX_OVERHEAD);
+	if (!plain)
+		return out->err;
+	associated(kr, stored, ad);
+	keyring_use_begin(kr);
+	int err = record_key(kr, &e, key);
+	if (err == 0)
+		err = suite_open(keyring_suite(kr), key, ad, sizeof(ad), stored + SET_FRAME_LEN, len - SET_FRAME_LEN,
+				 plain);
+	secret_wipe(key, sizeof(key));
+	keyring_use_end(kr);
+	return err;
 }
 
 /* Everything that the index says of the record must stand in its frame. */

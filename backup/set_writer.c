@@ -7,17 +7,18 @@
 #include <string.h>
 #include <time.h>
 
+#include "backup/pack_writer.h"
 #include "backup/set_index.h"
 #include "core/cleanup.h"
-
-#define READ_BACK (1u << 20)
 
 struct set_writer {
 	struct repo *repo;
 	struct keyring *kr;
 	struct set_manifest m;
 	struct set_index_writer index;
-	struct bytes_w pack;
+	struct pack_writer *packs;
+	struct throttle throttle;
+	struct bytes_w block;
 	uint64_t n_records, n_bytes;
 };
 
@@ -32,73 +33,16 @@ static void new_id(char out[SET_ID_MAX + 1])
 	snprintf(out, SET_ID_MAX + 1, "%.16s-%s", stamp, hex);
 }
 
-/* What the repository gives back must be what was put: a set counts only when it can be read. */
-static int read_back(struct set_writer *w, const char *name, const struct set_pack *p)
-{
-	CLEANUP_FREE uint8_t *buf = malloc(READ_BACK);
-	uint8_t sum[SET_CHECKSUM_LEN];
-	int err = 0;
-
-	if (!buf)
-		return -ENOMEM;
-	struct set_sum *s = set_sum_new();
-	if (!s)
-		return -ENOMEM;
-	for (uint64_t off = 0; err == 0 && off < p->len; off += READ_BACK) {
-		size_t n = p->len - off < READ_BACK ? (size_t)(p->len - off) : READ_BACK;
-		err = repo_read(w->repo, name, off, buf, n);
-		if (err == 0)
-			set_sum_update(s, buf, n);
-	}
-	set_sum_final(s, sum);
-	set_sum_free(s);
-	if (err == 0 && memcmp(sum, p->sum, sizeof(sum)) != 0)
-		err = -EIO;
-	return err;
-}
-
-static int put_object(struct set_writer *w, const char *name, const struct bytes_w *b,
-		      struct set_pack *ret)
-{
-	*ret = (struct set_pack){.len = b->len};
-	kdf_hash(ret->digest, b->buf, b->len);
-	set_checksum(b->buf, b->len, ret->sum);
-	int err = repo_put_new(w->repo, name, b->buf, b->len);
-	return err ? err : read_back(w, name, ret);
-}
-
-static int flush_pack(struct set_writer *w)
-{
-	char name[SET_NAME_LEN];
-
-	if (w->pack.len == 0)
-		return 0;
-	struct set_pack *more = realloc(w->m.packs, (w->m.n_packs + 1) * sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	w->m.packs = more;
-	set_object_pack(w->m.id, (uint32_t)w->m.n_packs, name);
-	/* Counted before it is put, so that an abort removes it as well. */
-	struct set_pack *p = &w->m.packs[w->m.n_packs++];
-	int err = put_object(w, name, &w->pack, p);
-	bytes_w_reset(&w->pack);
-	return err;
-}
-
 /* A block of the index goes among the records. */
 static int put_block(void *arg, uint32_t number, const void *plain, size_t len, uint32_t *ret_pack,
 		     uint32_t *ret_off, uint32_t *ret_len)
 {
 	struct set_writer *w = arg;
-	int err = w->pack.len + SET_INDEX_BLOCK_MAX > SET_PACK_MAX ? flush_pack(w) : 0;
 
-	if (err)
-		return err;
-	*ret_pack = (uint32_t)w->m.n_packs;
-	*ret_off = (uint32_t)w->pack.len;
-	err = set_index_block_seal(w->kr, w->m.id, number, plain, len, &w->pack);
-	*ret_len = (uint32_t)w->pack.len - *ret_off;
-	return err;
+	bytes_w_reset(&w->block);
+	int err = set_index_block_seal(w->kr, w->m.id, number, plain, len, &w->block);
+	*ret_len = (uint32_t)w->block.len;
+	return err ? err : pack_writer_raw(w->packs, w->block.buf, w->block.len, ret_pack, ret_off);
 }
 
 int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
@@ -117,8 +61,11 @@ int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest
 	new_id(w->m.id);
 	w->index.put = put_block;
 	w->index.arg = w;
+	throttle_init(&w->throttle, 0);
 	set_object(w->m.id, SET_UNFINISHED, name);
-	int err = repo_put_new(r, name, NULL, 0);
+	int err = pack_writer_new(r, kr, &w->m, &w->throttle, &w->packs);
+	if (err == 0)
+		err = repo_put_new(r, name, NULL, 0);
 	if (err) {
 		set_writer_free(w);
 		return err;
@@ -139,22 +86,25 @@ static void count(struct set_writer *w, const struct set_entry *e, size_t len)
 	w->m.n_gone += e->kind == SET_GONE;
 }
 
-int set_writer_record(struct set_writer *w, struct set_entry *e, uint64_t basis, const void *body,
-		      size_t len)
+/* What the pipeline has sealed is entered here, by the one thread that keeps the index. */
+static int enter_sealed(struct set_writer *w)
 {
-	int err = 0;
+	CLEANUP_FREE struct pack_sealed *v = NULL;
+	size_t n = 0;
+	int err = pack_writer_sealed(w->packs, &v, &n);
 
-	if (w->pack.len && w->pack.len + set_record_room(len) > SET_PACK_MAX)
-		err = flush_pack(w);
-	if (err)
-		return err;
-	e->pack = (uint32_t)w->m.n_packs;
-	e->off = (uint32_t)w->pack.len;
-	err = set_record_seal(w->kr, e, basis, body, len, &w->pack);
-	if (err)
-		return err;
-	count(w, e, len);
-	return set_index_add(&w->index, e);
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		count(w, &v[i].e, v[i].len);
+		err = set_index_add(&w->index, &v[i].e);
+	}
+	return err;
+}
+
+int set_writer_record(struct set_writer *w, const struct set_entry *e, uint64_t basis, const void *body, size_t len)
+{
+	int err = pack_writer_add(w->packs, e, basis, body, len);
+
+	return err ? err : enter_sealed(w);
 }
 
 int set_writer_entry(struct set_writer *w, const struct set_entry *e)
@@ -169,6 +119,32 @@ void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint6
 	*ret_bytes = w->n_bytes;
 }
 
+/* Everything that was entered is in the repository, index blocks included, and stands in m. */
+static int settle(struct set_writer *w)
+{
+	int err = pack_writer_drain(w->packs);
+
+	if (err == 0)
+		err = enter_sealed(w);
+	if (err == 0)
+		err = set_index_flush(&w->index);
+	if (err == 0)
+		err = pack_writer_flush(w->packs);
+	if (err)
+		return err;
+	size_t n;
+	const struct set_pack *packs = pack_writer_packs(w->packs, &n);
+	struct set_pack *copy = calloc(n + 1, sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	if (n)
+		memcpy(copy, packs, n * sizeof(*copy));
+	free(w->m.packs);
+	w->m.packs = copy;
+	w->m.n_packs = n;
+	return 0;
+}
+
 /* What the manifest vouches for beside the packs. */
 static int put_tables(struct set_writer *w)
 {
@@ -178,13 +154,13 @@ static int put_tables(struct set_writer *w)
 
 	if (err == 0) {
 		set_object(w->m.id, "index", name);
-		err = put_object(w, name, &top, &w->m.index);
+		err = pack_put_checked(w->repo, name, top.buf, top.len, &w->throttle, &w->m.index);
 	}
 	if (err == 0)
 		err = set_pack_table_encode(&w->m, &table);
 	if (err == 0) {
 		set_object(w->m.id, "packs", name);
-		err = put_object(w, name, &table, &w->m.pack_table);
+		err = pack_put_checked(w->repo, name, table.buf, table.len, &w->throttle, &w->m.pack_table);
 	}
 	return err;
 }
@@ -193,10 +169,8 @@ int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct 
 {
 	CLEANUP_FREE char *text = NULL;
 	char name[SET_NAME_LEN];
-	int err = set_index_flush(&w->index);
+	int err = settle(w);
 
-	if (err == 0)
-		err = flush_pack(w);
 	if (err == 0)
 		err = put_tables(w);
 	if (err == 0)
@@ -218,6 +192,10 @@ int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct 
 
 void set_writer_abort(struct set_writer *w)
 {
+	/* Nothing may be put any more once the removal has begun. */
+	throttle_stop(&w->throttle);
+	pack_writer_free(w->packs);
+	w->packs = NULL;
 	set_remove(w->repo, w->m.id);
 	set_writer_free(w);
 }
@@ -226,8 +204,11 @@ void set_writer_free(struct set_writer *w)
 {
 	if (!w)
 		return;
+	throttle_stop(&w->throttle);
+	pack_writer_free(w->packs);
+	throttle_destroy(&w->throttle);
 	set_index_writer_free(&w->index);
-	bytes_w_free(&w->pack);
+	bytes_w_free(&w->block);
 	set_manifest_free(&w->m);
 	free(w);
 }

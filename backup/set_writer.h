@@ -2,9 +2,9 @@
  * Writing a set: records into packs, packs into the repository, the index beside them, the manifest
  * last.
  *
- * One writer, one thread. At most one pack (SET_PACK_MAX) is held in memory. Each pack is read back
- * and compared after it was put. What is destroyed meanwhile (-EKEYREVOKED from set_writer_record)
- * is simply not in the set. Until set_writer_finish has returned 0 the set does not exist;
+ * One writer, one calling thread; sealing and putting go on beside it (pack_writer.h), so an error may be
+ * told by a later call than the one it belongs to. Each pack is read back, compared and opened after it was
+ * put. What is destroyed meanwhile is simply not in the set. Until set_writer_finish has returned 0 the set does not exist;
  * set_writer_abort removes what was put.
  */
 #ifndef COFFER_BACKUP_SET_WRITER_H
@@ -17,8 +17,8 @@ struct set_writer;
 /* A new set id for now. m is copied as the manifest's first state; its counts are filled in. */
 int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		   struct set_writer **ret);
-/* Seals a NODE, NAME, DATA or SIGN record and enters it. basis: docs/format.md "Sets". */
-int set_writer_record(struct set_writer *w, struct set_entry *e, uint64_t basis, const void *body,
+/* Has a NODE, NAME, DATA or SIGN record sealed and entered. body is copied. basis: docs/format.md "Sets". */
+int set_writer_record(struct set_writer *w, const struct set_entry *e, uint64_t basis, const void *body,
 		      size_t len);
 /* GONE and EDGE: index only. */
 int set_writer_entry(struct set_writer *w, const struct set_entry *e);

@@ -14,12 +14,12 @@ void seed_frame(struct bytes_w *w)
 
 void seed_packed(bool shrinks, struct bytes_w *w)
 {
-	CLEANUP_FREE uint8_t *p = NULL;
+	struct set_sealer *s = set_sealer_new();
 	uint8_t body[1000] = {0};
-	size_t len;
 
 	for (size_t i = 0; i < sizeof(body) && !shrinks; i++)
 		body[i] = (uint8_t)(i * i >> 3 ^ i * 37);
-	if (pack_body(shrinks ? SET_DATA : SET_NAME, body, sizeof(body), &p, &len) == 0)
-		bytes_w_raw(w, p, len);
+	if (s && pack_body(s, shrinks ? SET_DATA : SET_NAME, body, sizeof(body)) == 0)
+		bytes_w_raw(w, s->plain.buf, s->plain.len);
+	set_sealer_free(s);
 }

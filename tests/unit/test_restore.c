@@ -563,7 +563,7 @@ static void packs_mixed_up(void **state)
 	make_noise(b->fx->v, VOLUME_ROOT_ID, "big", 1, 40 << 20);
 	back_up(b, true, &a);
 	back_up(b, true, &m);
-	assert_int_equal(m.n_packs, 2);
+	assert_int_equal(m.n_packs, 3);
 	object_path(b, m.id, "pack-00000", p0);
 	object_path(b, m.id, "pack-00001", p1);
 	object_path(b, a.id, "pack-00001", other);
