@@ -259,7 +259,7 @@ static int change_snapshot(struct driver *d, const struct op *op)
 		return r;
 	}
 	if (!view_snapshot_fits(d))
-		return -EBADMSG;
+		return d->got;
 	r = volume_snapshot_close(d->fx->v, &d->snap);
 	reference_drop(&d->at_snap);
 	return r;

@@ -42,6 +42,25 @@ const struct op_mix ops_mix_crash = {
     .write_max = 12000,
 };
 
+const struct op_mix ops_mix_synced = {
+    .weight = {[OP_CREATE] = 2,
+	       [OP_RENAME] = 1,
+	       [OP_WRITE] = 40,
+	       [OP_TRUNCATE] = 4,
+	       [OP_PUNCH] = 3,
+	       [OP_ZERO] = 1,
+	       [OP_CHMOD] = 1,
+	       [OP_FSYNC] = 50,
+	       [OP_SYNC] = 1},
+    .size_max = 40000,
+    .write_max = 9000,
+};
+
+const struct op_mix *ops_mix_of(uint64_t seed)
+{
+	return seed % 2 ? &ops_mix_crash : &ops_mix_synced;
+}
+
 const struct op_mix ops_mix_model = {
     .weight = {[OP_CREATE] = 14,
 	       [OP_MKDIR] = 6,

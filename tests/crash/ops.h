@@ -69,6 +69,10 @@ struct op_mix {
 };
 /* For recordings, which are cut and mounted many times: small, many syncs. */
 extern const struct op_mix ops_mix_crash;
+/* Likewise: few files, written to and synced again and again, as databases do. */
+extern const struct op_mix ops_mix_synced;
+/* One of the two, by the seed. */
+const struct op_mix *ops_mix_of(uint64_t seed);
 /* For long runs against the reference. */
 extern const struct op_mix ops_mix_model;
 

@@ -148,6 +148,39 @@ static void saved_under_handles(void **state)
 	RUN(script);
 }
 
+/* Many small synced writes without any change of names: what a log of its own may carry, inline and
+ * in blocks, shortened, with holes, until a rename and a sync come between. */
+static void synced_again_and_again(void **state)
+{
+	struct op ops[54] = {
+	    {OP_CREATE, .path = "a"},
+	    {OP_WRITE, .path = "a", .len = 30000, .salt = 1},
+	    {OP_CREATE, .path = "b"},
+	    {.kind = OP_SYNC},
+	};
+	size_t n = 4;
+
+	(void)state;
+	for (unsigned i = 0; i < 23; i++) {
+		const char *path = i % 3 ? "a" : "b";
+		struct op change = {OP_WRITE, .off = i * 1237 % 9000, .len = 1 + i * 977 % 6000,
+				    .salt = i};
+
+		if (i % 7 == 5)
+			change.kind = i % 2 ? OP_TRUNCATE : OP_PUNCH;
+		strcpy(change.path, path);
+		ops[n++] = change;
+		ops[n] = (struct op){.kind = OP_FSYNC};
+		strcpy(ops[n++].path, path);
+		if (i == 14)
+			ops[n++] = (struct op){OP_RENAME, .path = "b", .to = "c"};
+		if (i == 14)
+			ops[n++] = (struct op){OP_LINK, .path = "c", .to = "b"};
+	}
+	ops[n++] = (struct op){.kind = OP_SYNC};
+	run_script(ops, n);
+}
+
 /* Elsewhere: a store is unusable after a cut right behind init. Here: from the acknowledgement on
  * it mounts and works; before, what is there does not open, and says so. */
 static void cut_behind_init(void **state)
@@ -316,8 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(folder_made_and_synced), cmocka_unit_test(long_names),
 	    cmocka_unit_test(database_with_log),      cmocka_unit_test(saved_under_handles),
-	    cmocka_unit_test(cut_behind_init),        cmocka_unit_test(durable_by_itself),
-	    cmocka_unit_test(frozen_then_cut),
+	    cmocka_unit_test(synced_again_and_again), cmocka_unit_test(cut_behind_init),
+	    cmocka_unit_test(durable_by_itself),      cmocka_unit_test(frozen_then_cut),
 	};
 
 	fixture_in_memory();

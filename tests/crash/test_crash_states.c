@@ -39,11 +39,12 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 
 static void draw_list(struct op *ops, uint64_t seed)
 {
+	const struct op_mix *mix = ops_mix_of(seed);
 	struct reference r;
 
 	reference_init(&r);
 	for (unsigned i = 0; i < WORKLOAD_MAX; i++) {
-		ops[i] = ops_draw(&ops_mix_crash, &r, &seed);
+		ops[i] = ops_draw(mix, &r, &seed);
 		(void)reference_do(&r, &ops[i], i + 1);
 	}
 	reference_drop(&r);

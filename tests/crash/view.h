@@ -32,7 +32,8 @@ bool view_is(struct driver *d, const struct view *w, const struct reference *r);
 
 /* One node of d->ref, a file with its content, as the volume has it. */
 bool view_file_fits(struct driver *d, unsigned node);
-/* The snapshot d->snap has what d->at_snap has. */
+/* The snapshot d->snap has what d->at_snap has. If not, d->got is the error that it ended with,
+ * -EBADMSG when it shows something else. */
 bool view_snapshot_fits(struct driver *d);
 
 #endif

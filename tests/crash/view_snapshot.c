@@ -84,8 +84,10 @@ static int see_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const s
 		if (g->e[i].slot != MAP_HOLE) {
 			int r = volume_snapshot_read(w->d->fx->v, &w->d->snap, id, group, g, i, 1,
 						     block);
-			if (r)
-				return stop(w, id, "a block");
+			if (r) {
+				stop(w, id, "a block");
+				return r;
+			}
 			shown = block;
 		}
 		if (memcmp(shown, n->content->p + off, len))
@@ -102,6 +104,7 @@ bool view_snapshot_fits(struct driver *d)
 	unsigned n_inodes = 0, n_names = 0;
 	int err = volume_snapshot_scan(d->fx->v, &d->snap, 0, &ops, &w);
 
+	d->got = err && err != -ECANCELED ? err : -EBADMSG;
 	if (err)
 		return d->why[0] ? false : drive_wrong(d, "the snapshot does not scan: %d", err);
 	for (unsigned i = 1; i < REFERENCE_NODES; i++) {

@@ -10,7 +10,7 @@
 
 #include "tests/crash/view.h"
 
-#define WORKLOAD_MAX 60u /* operations */
+#define WORKLOAD_MAX 80u /* operations */
 #define WORKLOAD_ALL UINT64_MAX
 
 struct workload {

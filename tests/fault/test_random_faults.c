@@ -6,7 +6,7 @@
  * acknowledged is there.
  *
  *   COFFER_FAULT_SEED    the workload's seed (default: the time)
- *   COFFER_FAULT_LISTS   how many workloads, each with every n (default 1)
+ *   COFFER_FAULT_LISTS   how many workloads, each with every n (default 2: one of each mix)
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -219,7 +219,7 @@ static void draw_list(struct op *ops)
 
 	reference_init(&r);
 	for (unsigned i = 0; i < LIST_LEN; i++) {
-		ops[i] = ops_draw(&ops_mix_crash, &r, &dice);
+		ops[i] = ops_draw(ops_mix_of(seed), &r, &dice);
 		(void)reference_do(&r, &ops[i], i + 1);
 	}
 	reference_drop(&r);
@@ -330,7 +330,7 @@ int main(void)
 	fixture_in_memory();
 	failing_memory_install();
 	seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) << 20;
-	n_lists = n ? strtoull(n, NULL, 0) : 1;
+	n_lists = n ? strtoull(n, NULL, 0) : 2;
 	printf("# seed %llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
