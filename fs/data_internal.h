@@ -99,6 +99,20 @@ struct data_survey {
 	bool forgot;         /* slots died meanwhile */
 };
 
+/* Blocks that the log does not have yet; runs may overlap (fs/data_unlogged.c). */
+#define DATA_UNLOGGED_RUNS 16u
+#define DATA_UNLOGGED_BLOCKS 32u
+struct data_unlogged_run {
+	uint64_t first, n;
+};
+struct data_unlogged {
+	uint64_t cut; /* the shortest that the file was; UINT64_MAX: it was not cut */
+	bool too_much;
+	unsigned n_runs;
+	uint64_t n_blocks;
+	struct data_unlogged_run runs[DATA_UNLOGGED_RUNS];
+};
+
 struct vfile {
 	struct data_cache *cache;
 	uint64_t id;
@@ -122,6 +136,7 @@ struct vfile {
 	bool surveyed;
 	uint64_t n_forgotten; /* since the survey */
 	struct data_survey *survey;
+	struct data_unlogged unlogged;
 };
 
 struct data_key {
@@ -223,6 +238,12 @@ void data_space_committed(struct volume *v, struct vfile *f);
 /* One step towards finding dead slots, when there seem to be many. */
 void data_space_survey(struct volume *v, struct vfile *f);
 void data_space_forget_all(struct vfile *f);
+
+/* --- data_unlogged.c --- */
+/* n blocks from the first got another content, or none. */
+void data_unlogged_add(struct vfile *f, uint64_t first, uint64_t n);
+void data_unlogged_cut(struct vfile *f, uint64_t size);
+void data_unlogged_clear(struct vfile *f);
 
 /* --- object.c: descriptors; any thread, its lock is a leaf --- */
 struct object_fd;

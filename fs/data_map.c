@@ -369,6 +369,7 @@ struct vfile *data_file_new(struct volume *v, uint64_t id)
 		f->cache = object_data(v->objects);
 		f->id = id;
 		f->no_fit = UINT64_MAX;
+		data_unlogged_clear(f);
 	}
 	return f;
 }

@@ -117,6 +117,7 @@ int data_publish(struct volume *v, struct vinode *ino)
 	if (r < 0)
 		return r;
 	data_space_published(ino->file);
+	data_unlogged_clear(ino->file);
 	ino->published_size = ino->attr.size;
 	return 0;
 }

@@ -183,6 +183,7 @@ static int enter(struct volume *v, struct vinode *ino, const struct data_io *io,
 		else if (io->fresh[i])
 			data_space_free(v, f, e);
 		*e = io->e[i];
+		data_unlogged_add(f, block, 1);
 	}
 	return r;
 }

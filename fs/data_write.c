@@ -238,6 +238,7 @@ static int cut(struct volume *v, struct vinode *ino, uint64_t size)
 		free(l.no);
 		return r;
 	}
+	data_unlogged_cut(ino->file, size);
 	r = free_blocks(v, ino, &l, first, end, &reached);
 	free(l.no);
 	if (r == 0)
@@ -283,6 +284,8 @@ static int punch_blocks(struct volume *v, struct vinode *ino, uint64_t off, uint
 		r = zero_part(v, ino, last * MAP_BLOCK, (size_t)(end - last * MAP_BLOCK));
 	if (r == 0)
 		r = list_groups(v, ino, first, last, &l);
+	if (r == 0 && first < last)
+		data_unlogged_add(ino->file, first, last - first);
 	if (r == 0)
 		r = free_blocks(v, ino, &l, first, last, &reached);
 	free(l.no);

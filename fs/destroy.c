@@ -10,6 +10,7 @@
  *   5. links    of spared files inside destroyed folders fall                               | one
  * commit
  *   6. records  of the ids erased, from snapshots as well                                   |
+ *      log      overwritten
  *   7. objects  overwritten, synced, deallocated, unlinked
  *   8. scrub    the WAL is emptied and truncated
  *
@@ -27,6 +28,7 @@
 #include "core/secret.h"
 #include "fs/destroy_internal.h"
 #include "fs/engine_internal.h"
+#include "fs/log.h"
 
 /* ---- change ---- */
 
@@ -187,7 +189,10 @@ static int destroy_locked(struct survey *s, struct volume_destroyed *io,
 		r = apply(s, io);
 	if (r == 0)
 		r = destroy_lookup_ids(v, s->ids, s->n, ret_lookup_ids);
-	return r ? r : engine_commit_records(v);
+	if (r == 0)
+		r = engine_commit_records(v);
+	/* What fsync wrote of the ids may lie there still. */
+	return r ? r : log_erase(v);
 }
 
 /* Without the engine lock, which must not be held for as long as overwriting takes: nothing uses

@@ -37,6 +37,7 @@
 #include "fs/volume.h"
 
 struct vfile;
+struct vlog;
 
 /* An inode in memory. Lives while used (pins, opens, dirty; as an orphan also lookups) and then in
  * an LRU. */
@@ -69,6 +70,12 @@ struct vinode {
 	bool await_commit;  /* published, not yet durable: data_committed is owed */
 	bool record_inline; /* its newest record holds inline data */
 	uint64_t used_live, used_record; /* what it holds, now and as its newest record says (fs/usage.c) */
+	/* For the log (fs/log.h), each equal to volume.epoch while it is so: it changed since the last
+	 * durable commit; and what of it only a commit can make durable (names, xattrs); it is in the
+	 * log, so that the next commit must take it along. */
+	uint64_t changed_epoch, names_epoch, logged_epoch;
+	uint64_t log_ticket; /* of the newest frame that has it */
+	bool unlogged;       /* changed since then */
 };
 
 struct object_cache; /* open descriptors, LRU-bounded */
@@ -125,6 +132,10 @@ struct volume {
 	int64_t anchor_written;     /* CLOCK_MONOTONIC seconds */
 	struct rstore_root durable; /* last committed */
 
+	struct vlog *log;
+	uint64_t epoch; /* grows with every durable commit, from 1 */
+	/* As names_epoch of an inode, for all: a folder moved, a lineage was entered. */
+	uint64_t depend_epoch;
 	uint64_t commits_begun; /* how many chose what they take: the newest one's number */
 	uint64_t full_done;     /* number of the last that took everything and was durable */
 	bool failed;  /* read_only because a sync failed: what is dirty is lost at close */

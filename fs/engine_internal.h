@@ -33,6 +33,8 @@ void counters_committed(struct volume *v);
 /* --- volume_reserve.c: the space kept back so that deleting works on a full disk --- */
 /* Makes STORE/reserve whole where it is not and the medium has room for it with some to spare. */
 void reserve_fill(struct volume *v);
+/* Whether the medium has room for so much and would be far from full then. */
+bool reserve_spare(struct volume *v, uint64_t len);
 /* The medium is nearly full: what only snapshots hold must go before writers are refused. */
 bool reserve_low(struct volume *v);
 /* Gives up a part of it; whether there was any left. New work is refused until it is whole again. */

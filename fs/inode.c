@@ -143,7 +143,8 @@ static void dirty_remove(struct volume *v, struct vinode *ino)
 
 void inode_mark_dirty(struct volume *v, struct vinode *ino)
 {
-	ino->record_dirty = true;
+	ino->record_dirty = ino->unlogged = true;
+	ino->changed_epoch = v->epoch;
 	if (!ino->destroyed)
 		usage_update(v, ino);
 	if (ino->on_dirty || ino->destroyed)
@@ -256,7 +257,8 @@ static int load(struct volume *v, struct vinode *ino)
 	CLEANUP_BYTES struct bytes_w val = {0};
 	struct rstore_key key = engine_file_key(ino->id, SUB_INODE);
 	struct inode_record rec;
-	int r = rstore_get(v->rs, &key, &val, NULL);
+	uint64_t txn;
+	int r = rstore_get(v->rs, &key, &val, &txn);
 
 	if (r == 0)
 		r = inode_decode(val.buf, val.len, &rec);
@@ -266,6 +268,9 @@ static int load(struct volume *v, struct vinode *ino)
 		r = data_attach(v, ino, rec.n_slots, rec.n_mapped);
 	if (r == 0)
 		usage_loaded(ino);
+	/* Its record waits for a commit, and so may its names. */
+	if (r == 0 && txn > v->durable.txn)
+		ino->changed_epoch = ino->names_epoch = v->epoch;
 	secret_wipe(val.buf, val.len);
 	return engine_fault(v, r, ino->id, "inode record", 0);
 }
@@ -309,6 +314,7 @@ int inode_new_with_id(struct volume *v, uint64_t id, uint32_t mode, struct vinod
 	ino->attr.nlink = S_ISDIR(mode) ? 2 : 1;
 	ino->attr.size = S_ISDIR(mode) ? FOLDER_SIZE : 0;
 	ino->attr.atime = ino->attr.mtime = ino->attr.ctime = ino->attr.btime = engine_now();
+	ino->names_epoch = v->epoch;
 	table_add(v, ino);
 	v->n_inodes++;
 	inode_pin(v, ino);

@@ -86,6 +86,7 @@ int namespace_drop_link(struct volume *v, struct vinode *ino)
 {
 	ino->attr.nlink = S_ISDIR(ino->attr.mode) ? 0 : ino->attr.nlink - 1;
 	ino->attr.ctime = engine_now();
+	ino->names_epoch = v->epoch;
 	inode_mark_dirty(v, ino);
 	return ino->attr.nlink ? 0 : inode_drop_links(v, ino);
 }
@@ -360,6 +361,7 @@ static int link_locked(struct volume *v, struct vinode *ino, struct vinode *dir,
 		ino->orphan = false;
 	}
 	ino->attr.nlink++;
+	ino->names_epoch = v->epoch;
 	ino->attr.ctime = engine_now();
 	inode_mark_dirty(v, ino);
 	namespace_touch(v, dir);

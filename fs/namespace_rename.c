@@ -86,7 +86,9 @@ static int check(struct volume *v, const struct end *from, const struct end *to,
 static void arrived(struct volume *v, struct vinode *ino, struct vinode *from, struct vinode *to)
 {
 	ino->attr.ctime = engine_now();
+	ino->names_epoch = v->epoch;
 	if (is_dir(ino)) {
+		v->depend_epoch = v->epoch; /* files below it stand elsewhere */
 		from->attr.nlink--;
 		to->attr.nlink++;
 		ino->parent = to->id;

@@ -2,7 +2,7 @@
  * The volume's life: made, opened, closed; and what every call of the engine begins and ends with.
  *
  *   create: objects/, meta.db, root folder, counters -> one commit -> anchor
- *   open:   lock -> record store, not older than the anchor -> ids reserved (a commit)
+ *   open:   lock -> record store, not older than the anchor -> what the log has -> ids reserved (a commit)
  *           -> snapshots of an earlier mount closed -> some orphans -> committer
  *   close:  committer stopped -> orphans -> commit -> dead objects -> commit -> anchor
  *
@@ -22,6 +22,7 @@
 #include "core/cleanup.h"
 #include "core/durable.h"
 #include "fs/engine_internal.h"
+#include "fs/log.h"
 
 #define LOCK_NAME "lock"
 #define OBJECTS_NAME "objects"
@@ -105,6 +106,7 @@ int engine_add_edge(struct volume *v, uint64_t a, uint64_t b, uint8_t kind)
 
 	if (a == b)
 		return 0;
+	v->depend_epoch = v->epoch; /* no content of either without it */
 	int r = rstore_put(v->rs, &there, &kind, 1);
 	return r ? r : rstore_put(v->rs, &back, &kind, 1);
 }
@@ -117,6 +119,7 @@ static void volume_free(struct volume *v)
 		inode_cache_free(v);
 	if (v->objects)
 		object_cache_free(v->objects);
+	log_close(v);
 	rstore_close(v->rs);
 	cleanup_fd(&v->objects_fd);
 	cleanup_fd(&v->lock_fd);
@@ -189,6 +192,7 @@ static int volume_begin(const struct volume_config *cfg, struct volume **ret, st
 		return diag_fail_errno(d, -ENOMEM, "%s", cfg->store);
 	v->store_fd = v->lock_fd = v->objects_fd = -1;
 	init_threads(v);
+	v->epoch = 1;
 	v->kr = cfg->kr;
 	v->alarm = cfg->alarm;
 	v->alarm_arg = cfg->alarm_arg;
@@ -201,6 +205,9 @@ static int volume_begin(const struct volume_config *cfg, struct volume **ret, st
 	int r = open_folders(v, d);
 	if (r)
 		return r;
+	r = log_open(v, cfg->log_bytes);
+	if (r)
+		return diag_fail_errno(d, r, "%s/%s", cfg->store, LOG_NAME);
 	kdf_random(v->session, sizeof(v->session));
 	keyring_fresh_get(v->kr, &fresh);
 	memcpy(v->charter_head, fresh.charter_head, sizeof(v->charter_head));
@@ -305,6 +312,28 @@ static int open_records(struct volume *v, const struct volume_config *cfg, struc
 	return 0;
 }
 
+/*
+ * What fsync put into the log after the last commit. Opening for reading writes it where it belongs
+ * as well: else what was acknowledged would not be seen. It is durable with the next commit.
+ */
+static int apply_log(struct volume *v, struct diag *d)
+{
+	bool for_reading = v->read_only;
+
+	keyring_use_begin(v->kr);
+	pthread_mutex_lock(&v->lock);
+	v->read_only = false;
+	int r = log_replay(v);
+	if (r == 0 && for_reading && v->dirty_head)
+		r = engine_commit_records(v);
+	v->read_only = for_reading;
+	pthread_mutex_unlock(&v->lock);
+	keyring_use_end(v->kr);
+	return r ? diag_fail_errno(d, r, "%s/%s: what it holds could not be applied", v->store,
+				   LOG_NAME)
+		 : 0;
+}
+
 /* What a mount may change: the first reservation, and what an earlier mount left half unlinked. */
 static int begin_writing(struct volume *v)
 {
@@ -334,6 +363,8 @@ int volume_open(const struct volume_config *cfg, struct volume **ret, struct dia
 
 	if (r == 0)
 		r = open_records(v, cfg, d);
+	if (r == 0)
+		r = apply_log(v, d);
 	if (r)
 		return r;
 	if (!cfg->read_only) {

@@ -61,6 +61,7 @@ struct volume_config {
 	const char *store;
 	struct keyring *kr;
 	size_t cache_bytes; /* of nodes and block maps; 0 = VOLUME_CACHE_BYTES */
+	size_t log_bytes;   /* of STORE/log, multiple of 4096; 0 = 16 MiB */
 	bool read_only;
 	void (*alarm)(void *arg, const struct volume_alarm *a); /* may be NULL */
 	void *alarm_arg;

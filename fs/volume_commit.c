@@ -25,6 +25,7 @@
 
 #include "core/cleanup.h"
 #include "fs/engine_internal.h"
+#include "fs/log.h"
 
 #define HEAD_START_FDS 64u
 
@@ -47,13 +48,16 @@ int commit_publish(struct volume *v, struct vinode *ino)
 	return r;
 }
 
-/* Heirs first: no name may become durable ahead of the content it promises. */
+/* Heirs first: no name may become durable ahead of the content it promises. And what the log has:
+ * the log ends with the commit. */
 static int publish_heirs(struct volume *v)
 {
 	int r = 0;
 
 	for (struct vinode *ino = v->dirty_head; ino && r == 0; ino = ino->dirty_next) {
-		if (ino->publish_first && !ino->destroyed)
+		bool logged = ino->logged_epoch == v->epoch && data_dirty(ino);
+
+		if ((ino->publish_first || logged) && !ino->destroyed)
 			r = commit_publish(v, ino);
 	}
 	return r;
@@ -81,6 +85,8 @@ static void committed(struct volume *v, const struct rstore_root *root)
 	struct vinode *next;
 
 	v->durable = *root;
+	v->epoch++;
+	log_restart(v, root);
 	counters_committed(v);
 	for (struct vinode *ino = v->dirty_head; ino; ino = next) {
 		next = ino->dirty_next;
@@ -115,6 +121,8 @@ int engine_commit_records(struct volume *v)
 
 	if (r == 0)
 		r = publish_heirs(v);
+	if ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
+		r = publish_heirs(v);
 	if (r == 0)
 		r = put_records(v);
 	if (r)
@@ -148,7 +156,8 @@ static int choose(struct volume *v, const struct vinode *only, struct chosen *c)
 
 	for (struct vinode *ino = v->dirty_head; ino; ino = ino->dirty_next) {
 		ino->in_commit = !ino->destroyed && data_dirty(ino) &&
-				 (!only || ino == only || ino->sync_wanted || ino->publish_first);
+				 (!only || ino == only || ino->sync_wanted || ino->publish_first ||
+				  ino->logged_epoch == v->epoch);
 		n += ino->in_commit;
 	}
 	c->v = calloc(n ? n : 1, sizeof(struct vinode *));
@@ -326,16 +335,31 @@ int volume_sync(struct volume *v)
 	return engine_commit(v, NULL);
 }
 
+/* By way of the log where that will do, else by a commit. The inode is pinned. */
+static int sync_inode(struct volume *v, struct vinode *ino, int in_log, uint64_t ticket)
+{
+	if (in_log == 0 && log_wait(v, ticket) == 0)
+		return 0;
+	int r = engine_commit(v, ino);
+	if (r == 0 && in_log)
+		log_prepare(v);
+	return r;
+}
+
 int volume_fsync(struct volume *v, uint64_t id)
 {
 	struct vinode *ino;
+	uint64_t ticket = 0;
+	int in_log = -EAGAIN;
 
 	engine_enter(v);
 	int r = inode_get(v, id, &ino);
+	if (r == 0)
+		in_log = log_add(v, ino, &ticket);
 	engine_leave(v);
 	if (r)
 		return r;
-	r = engine_commit(v, ino);
+	r = sync_inode(v, ino, in_log, ticket);
 	engine_enter(v);
 	if (r == 0 && ino->destroyed)
 		r = -EIO;

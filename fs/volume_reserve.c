@@ -76,6 +76,16 @@ void reserve_fill(struct volume *v)
 	v->starved = !in_place(v) && make_reserve(v) != 0;
 }
 
+bool reserve_spare(struct volume *v, uint64_t len)
+{
+	struct statvfs st;
+
+	if (fstatvfs(v->store_fd, &st))
+		return false;
+	return (uint64_t)st.f_bavail * st.f_frsize >=
+	       len + (uint64_t)RESERVE_LEN + medium_part(&st, LOW_PART, LOW_LEN);
+}
+
 bool reserve_low(struct volume *v)
 {
 	struct statvfs st;

@@ -142,6 +142,7 @@ int xattr_write(struct volume *v, struct vinode *ino, const void *list, size_t l
 	if (r)
 		return r;
 	ino->has_xattrs = len > 0;
+	ino->names_epoch = v->epoch;
 	inode_mark_dirty(v, ino);
 	r = inode_put_record(v, ino);
 	return r ? engine_half_done(v, r, "xattrs") : 0;
