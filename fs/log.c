@@ -222,8 +222,12 @@ static bool usable(struct volume *v)
 {
 	struct vlog *l = v->log;
 
+	struct rstore_root root;
+
+	/* The record store commits by itself where snapshots come and go. */
+	rstore_root_get(v->rs, &root);
 	pthread_mutex_lock(&l->lock);
-	bool yes = l->ready && !l->broken && l->base.txn && l->base.txn == v->durable.txn;
+	bool yes = l->ready && !l->broken && l->base.txn && l->base.txn == root.txn;
 	l->n_wanted += !l->ready;
 	pthread_mutex_unlock(&l->lock);
 	return yes;

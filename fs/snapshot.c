@@ -79,6 +79,8 @@ static int open_locked(struct volume *v, struct volume_snapshot *ret)
 	int r = engine_writable(v);
 
 	if (r == 0)
+		r = engine_commit_records(v);
+	if (r == 0)
 		r = close_unknown(v);
 	/* A rename since the last commit brings the data that it relies on. */
 	if (r == 0)

@@ -124,6 +124,7 @@ struct model_file {
 	unsigned n;
 	struct model_version v[VERSIONS_MAX];
 	unsigned heir_step, heir_version; /* renamed over another; heir_step 0: never */
+	unsigned names_step; /* the last that changed a name of it, from 1 */
 	bool torn; /* a write failed: the newest version or the one before, block by block */
 };
 struct model_names {
@@ -169,6 +170,12 @@ static inline void names_set(struct model_names *n, const char *path, unsigned f
 		strcpy(n->e[i].path, path);
 	}
 	n->e[i].file = file;
+}
+
+/* The names of the file are other ones since step i. */
+static inline void names_changed(struct model *m, unsigned file, unsigned i)
+{
+	m->f[file].names_step = i + 1;
 }
 
 static inline void names_remove(struct model_names *n, const char *path)
@@ -243,7 +250,9 @@ static inline void model_rename(struct model *m, unsigned i)
 		m->f[from].heir_step = i + 1;
 		m->f[from].heir_version = m->f[from].n - 1;
 	}
+	names_changed(m, from, i);
 	if (s->op == EXCHANGE) {
+		names_changed(m, now->e[to].file, i);
 		names_set(now, s->name, now->e[to].file);
 	} else {
 		names_remove(now, s->name);
@@ -255,7 +264,15 @@ static inline void model_durable(struct model *m, unsigned i)
 {
 	const struct script_step *s = &script[i];
 
-	m->names_from[i + 1] = i;
+	/* fsync brings the names that the file depends on; others may come along. */
+	if (s->op == FSYNC) {
+		unsigned names = names_file(m, i, s->name)->names_step;
+
+		if (m->names_from[i + 1] < names)
+			m->names_from[i + 1] = names;
+	} else {
+		m->names_from[i + 1] = i;
+	}
 	for (unsigned k = 0; k < m->n_files; k++) {
 		if (s->op != FSYNC || &m->f[k] == names_file(m, i, s->name))
 			m->synced[i + 1][k] = m->f[k].n ? m->f[k].n - 1 : 0;
@@ -277,6 +294,7 @@ static inline void model_step(struct model *m, unsigned i)
 		assert_true(m->n_files < FILES_MAX);
 		names_set(now, s->name, m->n_files);
 		m->f[m->n_files].folder = s->op == FOLDER;
+		names_changed(m, m->n_files, i);
 		if (s->op == MAKE)
 			new_version(&m->f[m->n_files], i, 0);
 		m->n_files++;
@@ -292,9 +310,11 @@ static inline void model_step(struct model *m, unsigned i)
 		break;
 	case LINK:
 		names_set(now, s->to, now->e[names_find(now, s->name)].file);
+		names_changed(m, now->e[names_find(now, s->name)].file, i);
 		break;
 	case UNLINK:
 	case RMDIR:
+		names_changed(m, now->e[names_find(now, s->name)].file, i);
 		names_remove(now, s->name);
 		break;
 	case FSYNC:

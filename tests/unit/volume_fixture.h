@@ -78,7 +78,8 @@ static inline void count_alarm(void *arg, const struct volume_alarm *a)
 static inline struct volume_config fixture_config(struct fixture *fx)
 {
 	return (struct volume_config){
-	    .store = fx->store, .kr = fx->kr, .alarm = count_alarm, .alarm_arg = fx};
+	    .store = fx->store, .kr = fx->kr, .alarm = count_alarm, .alarm_arg = fx,
+	    .log_bytes = 256 << 10};
 }
 
 static inline void fixture_mount(struct fixture *fx)
