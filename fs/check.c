@@ -1,6 +1,7 @@
 /*
  * The full check of a volume, while it is in use.
  *
+ *   log       what fsync put there since the last commit opens and follows one on the other
  *   store     every node and record opens and is the one that the tree names (rstore_check)
  *   records   every inode, xattr list, entry and map decodes and agrees with its inode
  *   links     every inode is named as often as it says, every name leads somewhere, every folder
@@ -10,6 +11,7 @@
  * time. A file that is destroyed, but not yet taken out, is no finding.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "fs/check_internal.h"
+#include "fs/log.h"
 #include "fs/walk.h"
 
 #define PATH_DEPTH_MAX 256
@@ -234,13 +237,34 @@ static int check_locked(struct check *c)
 	return r;
 }
 
+/* Before the commit, which empties it. Damage found at opening is told for as long as the volume is
+ * open. */
+static int check_log(struct check *c)
+{
+	uint64_t n_frames, n_bad, off;
+	int r = log_verify(c->v, &n_frames, &n_bad, &off);
+	char text[160];
+
+	if (r || !n_bad)
+		return r;
+	c->out->n_bad++;
+	snprintf(text, sizeof(text),
+		 "log: damaged at byte %" PRIu64 "; synced writes from there on were not applied", off);
+	if (c->bad)
+		c->bad(c->arg, text);
+	return 0;
+}
+
 int volume_check(struct volume *v, bool data, void (*bad)(void *arg, const char *text), void *arg,
 		 struct volume_check *ret)
 {
 	struct volume_check out = {0};
 	CLEANUP_WITH(check_free) struct check c = {.v = v, .bad = bad, .arg = arg, .out = &out};
-	int r = engine_commit(v, NULL);
-
+	engine_enter(v);
+	int r = check_log(&c);
+	engine_leave(v);
+	if (r == 0)
+		r = engine_commit(v, NULL);
 	/* A read-only volume is checked as it stands. */
 	if (r && r != -EROFS)
 		return r;

@@ -115,7 +115,7 @@ static const struct script_step script[] = {
     {WRITE, .name = "i", .a = 300},
     {FSYNC, .name = "i"},
     {CUT, .name = "h", .a = 6000},
-    {WRITE, .name = "h", .a = 700, .b = 9000},
+    {WRITE, .name = "h", .a = 700, .b = 40000},
     {FSYNC, .name = "h"},
     {CUT, .name = "i", .a = 100},
     {FSYNC, .name = "i"},
@@ -125,6 +125,11 @@ static const struct script_step script[] = {
     {FSYNC, .name = "i"},
     {WRITE, .name = "h", .a = 9000, .b = 0},
     {FSYNC, .name = "h"},
+    {RENAME, .name = "i", .to = "k"}, /* not what the log can say */
+    {WRITE, .name = "k", .a = 700, .b = 4000},
+    {FSYNC, .name = "k"},
+    {WRITE, .name = "k", .a = 700, .b = 4500},
+    {FSYNC, .name = "k"},
     {.op = SYNC},
 };
 #define SCRIPT_STEPS (sizeof(script) / sizeof(script[0]))
