@@ -96,11 +96,20 @@ static void arrived(struct volume *v, struct vinode *ino, struct vinode *from, s
 	inode_mark_dirty(v, ino);
 }
 
+/*
+ * It has content that no record holds yet, in blocks or in the inode. The latter would come with the
+ * name by itself, but may have grown into blocks by the time the name is committed.
+ */
+static bool unpublished(const struct vinode *ino)
+{
+	return data_dirty(ino) || (S_ISREG(ino->attr.mode) && ino->record_dirty);
+}
+
 static int inherit_lineage(struct volume *v, struct vinode *heir, const struct vinode *old)
 {
 	if (!S_ISREG(heir->attr.mode))
 		return 0;
-	heir->publish_first = data_dirty(heir);
+	heir->publish_first = unpublished(heir);
 	if (!S_ISREG(old->attr.mode) || old->attr.nlink != 1)
 		return 0;
 	return engine_add_edge(v, old->id, heir->id, VOLUME_EDGE_SAVED_OVER);
@@ -139,8 +148,8 @@ static int exchange(struct volume *v, struct end *a, struct end *b)
 	int r = dir_remove(v, a->dir, &a->d, false);
 
 	/* Each takes the place of content that is durable. */
-	a->ino->publish_first |= data_dirty(a->ino);
-	b->ino->publish_first |= data_dirty(b->ino);
+	a->ino->publish_first |= unpublished(a->ino);
+	b->ino->publish_first |= unpublished(b->ino);
 	if (r == 0)
 		r = dir_remove(v, b->dir, &b->d, false);
 	if (r == 0)

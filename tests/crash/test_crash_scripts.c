@@ -181,6 +181,24 @@ static void synced_again_and_again(void **state)
 	run_script(ops, n);
 }
 
+/* A small file renamed over another before it was published, and then grown out of its inode: the
+ * name comes with all of it. */
+static void heir_that_grows(void **state)
+{
+	static const struct op script[] = {
+	    {OP_CREATE, .path = "e"},
+	    {OP_CREATE, .path = "d"},
+	    {OP_RENAME, .path = "d", .to = "h"},
+	    {OP_WRITE, .path = "h", .off = 747, .len = 512, .salt = 1},
+	    {OP_RENAME, .path = "h", .to = "e"},
+	    {OP_WRITE, .path = "e", .off = 74558, .len = 2047, .salt = 2},
+	    {OP_CREATE, .path = "f"},
+	    {OP_FSYNC, .path = "f"},
+	};
+	(void)state;
+	RUN(script);
+}
+
 /* Elsewhere: a store is unusable after a cut right behind init. Here: from the acknowledgement on
  * it mounts and works; before, what is there does not open, and says so. */
 static void cut_behind_init(void **state)
@@ -349,7 +367,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(folder_made_and_synced), cmocka_unit_test(long_names),
 	    cmocka_unit_test(database_with_log),      cmocka_unit_test(saved_under_handles),
-	    cmocka_unit_test(synced_again_and_again), cmocka_unit_test(cut_behind_init),
+	    cmocka_unit_test(synced_again_and_again), cmocka_unit_test(heir_that_grows),
+	    cmocka_unit_test(cut_behind_init),
 	    cmocka_unit_test(durable_by_itself),      cmocka_unit_test(frozen_then_cut),
 	};
 
