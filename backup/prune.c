@@ -68,6 +68,7 @@ struct planning {
 	const struct set_catalog *c;
 	const struct prune_rules *rules;
 	const bool *whole;
+	const bool *superseded; /* merged into a set whose chain is whole */
 	struct prune_verdict *v;
 };
 
@@ -96,7 +97,7 @@ static void keep_tier(struct planning *p, enum conf_tier_name t)
 	unsigned n = 0;
 
 	for (size_t i = p->c->n_sets; i-- > 0;) {
-		if (!(policy_tiers_of(p->c->sets[i].tiers) & POLICY_TIER(t)))
+		if (!(policy_tiers_of(p->c->sets[i].tiers) & POLICY_TIER(t)) || p->superseded[i])
 			continue;
 		if (max == 0)
 			keep(p, i, "no rule for %s", tier);
@@ -110,7 +111,7 @@ static void keep_tier(struct planning *p, enum conf_tier_name t)
 static void keep_newest(struct planning *p)
 {
 	for (size_t i = p->c->n_sets; i-- > 0;) {
-		if (!p->whole[i])
+		if (!p->whole[i] || p->superseded[i])
 			continue;
 		keep(p, i, "the newest complete chain");
 		return;
@@ -124,27 +125,28 @@ static void keep_unspoken(struct planning *p)
 	for (size_t i = 0; i < p->c->n_sets; i++) {
 		const struct set_manifest *m = &p->c->sets[i];
 
-		if (policy_tiers_of(m->tiers) == 0)
+		if (policy_tiers_of(m->tiers) == 0 && !p->superseded[i])
 			keep(p, i, "of no known tier");
-		if (p->rules->held && p->rules->held(p->rules->arg, m, why))
+		p->v[i].held = p->rules->held && p->rules->held(p->rules->arg, m, why);
+		if (p->v[i].held)
 			keep(p, i, "%s", why);
 	}
 }
 
-/* Whatever is a parent by name counts as one, also in a chain that does not fit together. */
+/* Whatever is a parent by name counts as one, also in a chain that does not fit together; and what stands for it. A
+ * held set needs those that it was taken on, whether or not they were merged. */
 static bool keep_parent(struct planning *p, size_t child)
 {
 	const struct set_manifest *m = &p->c->sets[child];
+	bool news = false;
 
 	for (size_t i = 0; *m->parent && i < p->c->n_sets; i++) {
-		if (strcmp(p->c->sets[i].id, m->parent) != 0)
+		if (i == child || p->v[i].keep || p->superseded[i] || !set_stands_for(&p->c->sets[i], m->parent))
 			continue;
-		bool news = !p->v[i].keep;
-		if (news)
-			keep(p, i, "set %s builds on it", m->id);
-		return news;
+		keep(p, i, "set %s builds on it", m->id);
+		news = true;
 	}
-	return false;
+	return news;
 }
 
 static void keep_parents(struct planning *p)
@@ -160,23 +162,38 @@ static void keep_parents(struct planning *p)
 	} while (more);
 }
 
+static void explain(struct planning *p, size_t i)
+{
+	size_t by;
+
+	if (p->superseded[i] && set_catalog_superseded(p->c, i, &by))
+		snprintf(p->v[i].why, sizeof(p->v[i].why), "merged into set %s", p->c->sets[by].id);
+	else
+		snprintf(p->v[i].why, sizeof(p->v[i].why), "newer %s sets are enough", p->c->sets[i].tiers);
+}
+
 int prune_plan(const struct set_catalog *c, const struct prune_rules *rules, const bool *whole,
 	       struct prune_verdict **ret)
 {
 	CLEANUP_FREE struct prune_verdict *v = calloc(c->n_sets + 1, sizeof(*v));
-	struct planning p = {.c = c, .rules = rules, .whole = whole, .v = v};
+	CLEANUP_FREE bool *superseded = calloc(c->n_sets + 1, sizeof(*superseded));
+	struct planning p = {.c = c, .rules = rules, .whole = whole, .superseded = superseded, .v = v};
+	size_t by;
 
-	if (!v)
+	if (!v || !superseded)
 		return -ENOMEM;
+	for (size_t i = 0; i < c->n_sets; i++)
+		superseded[i] = set_catalog_superseded(c, i, &by) && whole[by];
 	for (int t = 0; t < CONF_N_TIERS; t++)
 		keep_tier(&p, t);
 	keep_newest(&p);
 	keep_unspoken(&p);
+	for (size_t i = 0; i < c->n_sets; i++)
+		v[i].own = v[i].keep;
 	keep_parents(&p);
 	for (size_t i = 0; i < c->n_sets; i++)
 		if (!v[i].keep)
-			snprintf(v[i].why, sizeof(v[i].why), "newer %s sets are enough",
-				 c->sets[i].tiers);
+			explain(&p, i);
 	*ret = STEAL_PTR(v);
 	return 0;
 }

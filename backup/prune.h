@@ -4,7 +4,8 @@
  *
  * The newest sets of each tier stay, as many as the policy says; so do the newest complete chain,
  * sets under a hold, and everything that a set which stays builds on. A set whose own chain is
- * broken brings nothing back: it takes nobody's place in the count. What no rule speaks of (a tier
+ * broken brings nothing back: it takes nobody's place in the count. Nor does one that was merged into another
+ * set (merge.h), which takes its place: it goes. What no rule speaks of (a tier
  * without a section, a damaged manifest) stays.
  *
  * A set goes in two steps. First its manifest: from then on it does not exist, for nobody. Then,
@@ -39,6 +40,8 @@ struct prune_rules {
 };
 struct prune_verdict {
 	bool keep;
+	bool own;  /* for its own sake: not only because others build on it */
+	bool held; /* rules->held says so */
 	char why[PRUNE_WHY_MAX + 1];
 };
 

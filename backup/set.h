@@ -62,6 +62,9 @@ struct set_manifest {
 	char id[SET_ID_MAX + 1];
 	char parent[SET_ID_MAX + 1]; /* "" full */
 	bool full;
+	/* Of a merged set, ids separated by blanks, each list ended by NUL; NULL: none. What it was merged from;
+	 * and sets that ended where it ends: whoever names one of these as parent builds on it. */
+	char *merged, *stands_for;
 	char tiers[64]; /* "daily", "daily weekly" */
 	uint8_t volume_id[16];
 	uint64_t timeline;
@@ -84,6 +87,11 @@ int set_manifest_build(const struct set_manifest *m, const uint8_t sign_seed[32]
 int set_manifest_parse(const char *text, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 		       struct set_manifest *ret);
 void set_manifest_free(struct set_manifest *m);
+#define SET_MERGED_MAX 64 /* ids in each list of a merged set */
+/* Whether id is m's own, or that of a set that m stands for. */
+bool set_stands_for(const struct set_manifest *m, const char *id);
+/* Whether m was merged from the set of that id. */
+bool set_merged_from(const struct set_manifest *m, const char *id);
 
 /* The catalogue: every set with a manifest and pack table that verify, oldest first. Damaged ones
  * are counted and named. */
@@ -100,6 +108,11 @@ void set_catalog_free(struct set_catalog *c);
  * DIAG_SET_MISSING. */
 int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, size_t *ret_i,
 		     struct diag *d);
+/* The set that i builds on: by name, or a merged one that stands for it, which goes first. False when it lacks, does not fit, or i
+ * is full. */
+bool set_catalog_parent(const struct set_catalog *c, size_t i, size_t *ret);
+/* Whether there is a set that was merged from set i, and so takes its place. */
+bool set_catalog_superseded(const struct set_catalog *c, size_t i, size_t *ret_by);
 /* The chain that restores set i: indices from its full set to itself. DIAG_SET_MISSING when a link
  * lacks. Caller frees. */
 int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_t *ret_n,

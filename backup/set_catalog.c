@@ -29,10 +29,14 @@ static int load_one(struct repo *r, const char *id, const uint8_t volume_id[16],
 	err = set_manifest_parse((const char *)text, volume_id, sign_pk, &m);
 	if (err == 0 && strcmp(m.id, id) != 0) /* a good manifest in another set's place */
 		err = -EBADMSG;
+	else if (err)
+		return err;
 	if (err == 0)
 		err = set_pack_table_read(r, &m);
 	if (err == 0)
 		*ret = m;
+	else
+		set_manifest_free(&m);
 	return err;
 }
 
@@ -113,6 +117,13 @@ static int find_id(const struct set_catalog *c, const char *id, size_t *ret_i, s
 	}
 	if (n == 1)
 		return 0;
+	/* One that was merged away: its snapshot is the merged set's, when it was the newest of them. */
+	for (size_t i = 0; n == 0 && i < c->n_sets; i++) {
+		if (!set_stands_for(&c->sets[i], id))
+			continue;
+		*ret_i = i;
+		return 0;
+	}
 	return diag_fail(d, DIAG_SET_MISSING, n ? -EINVAL : -ENOENT,
 			 n ? "%s (several begin so)" : "%s", id);
 }
@@ -134,17 +145,31 @@ int set_catalog_find(const struct set_catalog *c, const char *id, int64_t at, si
 			      : "none yet");
 }
 
-static bool find_parent(const struct set_catalog *c, size_t child, size_t *ret)
+bool set_catalog_parent(const struct set_catalog *c, size_t child, size_t *ret)
 {
 	const struct set_manifest *m = &c->sets[child];
+	bool found = false;
 
-	for (size_t i = 0; i < c->n_sets; i++) {
+	for (size_t i = 0; *m->parent && i < c->n_sets; i++) {
 		const struct set_manifest *p = &c->sets[i];
-		if (strcmp(p->id, m->parent) != 0)
+		if (i == child || !set_stands_for(p, m->parent) || p->timeline != m->timeline ||
+		    p->to_txn != m->from_txn || p->to_txn > m->to_txn)
 			continue;
-		if (p->timeline != m->timeline || p->to_txn != m->from_txn || p->to_txn > m->to_txn)
-			return false;
+		/* Of one that was merged and the merged set, the former may be on its way out. */
+		if (found && !p->merged)
+			continue;
 		*ret = i;
+		found = true;
+	}
+	return found;
+}
+
+bool set_catalog_superseded(const struct set_catalog *c, size_t i, size_t *ret_by)
+{
+	for (size_t k = 0; k < c->n_sets; k++) {
+		if (k == i || !set_merged_from(&c->sets[k], c->sets[i].id))
+			continue;
+		*ret_by = k;
 		return true;
 	}
 	return false;
@@ -166,7 +191,7 @@ int set_catalog_chain(const struct set_catalog *c, size_t i, size_t **ret, size_
 		chain[n++] = i;
 		if (c->sets[i].full)
 			break;
-		if (find_parent(c, i, &i))
+		if (set_catalog_parent(c, i, &i))
 			continue;
 		const char *parent = c->sets[i].parent;
 		if (is_damaged(c, parent))

@@ -77,10 +77,12 @@ int set_manifest_fetch(struct repo *r, const char *id, const uint8_t volume_id[1
 	if (strlen((const char *)text) != len)
 		return -EUCLEAN;
 	err = set_manifest_parse((const char *)text, volume_id, sign_pk, &m);
-	if (err == 0 && strcmp(m.id, id) != 0) /* a good manifest in another set's place */
-		err = -EBADMSG;
 	if (err)
 		return err;
+	if (strcmp(m.id, id) != 0) { /* a good manifest in another set's place */
+		set_manifest_free(&m);
+		return -EBADMSG;
+	}
 	*ret_text = (char *)STEAL_PTR(text);
 	*ret = m;
 	return 0;
@@ -154,7 +156,7 @@ static bool same_manifest(const struct set_manifest *a, const struct set_manifes
 static int check_place(struct set_copying *c, const struct set_manifest *m, bool *ret_there)
 {
 	CLEANUP_FREE char *text = NULL;
-	struct set_manifest other = {0};
+	CLEANUP_WITH(set_manifest_free) struct set_manifest other = {0};
 	int err = set_manifest_fetch(c->to, m->id, c->volume_id, c->sign_pk, &text, &other);
 
 	*ret_there = err == 0;
@@ -167,7 +169,7 @@ static int check_place(struct set_copying *c, const struct set_manifest *m, bool
 static int copy_manifest(struct set_copying *c, const struct set_manifest *m)
 {
 	CLEANUP_FREE char *text = NULL;
-	struct set_manifest again = {0};
+	CLEANUP_WITH(set_manifest_free) struct set_manifest again = {0};
 	char name[SET_NAME_LEN];
 	int err = set_manifest_fetch(c->from, m->id, c->volume_id, c->sign_pk, &text, &again);
 

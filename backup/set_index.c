@@ -60,7 +60,9 @@ int set_entry_cmp(const void *a, const void *b)
 	const struct set_key x = set_entry_key(a), y = set_entry_key(b);
 	int c = set_key_cmp(&x, &y);
 
-	return c ? c : cmp64(((const struct set_entry *)a)->kind, ((const struct set_entry *)b)->kind);
+	if (c == 0)
+		c = cmp64(((const struct set_entry *)a)->kind, ((const struct set_entry *)b)->kind);
+	return c ? c : cmp64(((const struct set_entry *)a)->version, ((const struct set_entry *)b)->version);
 }
 
 /* --- entries --- */

@@ -26,7 +26,7 @@ struct set_key {
 };
 struct set_key set_entry_key(const struct set_entry *e);
 int set_key_cmp(const struct set_key *a, const struct set_key *b);
-/* By key, then kind: a GONE follows a NAME. For qsort. */
+/* By key, then kind (a GONE follows a NAME), then version. For qsort. */
 int set_entry_cmp(const void *a, const void *b);
 
 struct set_fence {

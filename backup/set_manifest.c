@@ -97,6 +97,8 @@ static void put_fields(struct bytes_w *w, const struct set_manifest *m)
 	note_put(w, "kind", m->full ? "full" : "incremental");
 	note_put(w, "tiers", m->tiers);
 	note_put(w, "parent", *m->parent ? m->parent : "none");
+	note_put(w, "merged", m->merged ? m->merged : "none");
+	note_put(w, "stands-for", m->stands_for ? m->stands_for : "none");
 	note_put_u64(w, "timeline", m->timeline);
 	note_put_time(w, "time", m->time);
 	note_put_u64(w, "from-transaction", m->from_txn);
@@ -148,6 +150,60 @@ static int get_text(const struct note *n, const char *key, char *out, size_t siz
 		return -EUCLEAN;
 	strcpy(out, v);
 	return 0;
+}
+
+/* Ids separated by single blanks; "none" is no list. */
+static int get_ids(const struct note *n, const char *key, char **ret)
+{
+	const char *v = note_get(n, key);
+	const size_t len = v ? strlen(v) : 0;
+	char id[SET_ID_MAX + 1];
+	size_t count = 0;
+
+	if (!v)
+		return -EUCLEAN;
+	if (!strcmp(v, "none"))
+		return 0;
+	for (size_t at = 0, next; at <= len; at = next + 1, count++) {
+		next = at + strcspn(v + at, " ");
+		if (next - at > SET_ID_MAX || count == SET_MERGED_MAX)
+			return -EUCLEAN;
+		memcpy(id, v + at, next - at);
+		id[next - at] = 0;
+		if (!set_id_valid(id))
+			return -EUCLEAN;
+	}
+	*ret = strdup(v);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int get_lists(const struct note *n, struct set_manifest *m)
+{
+	int err = get_ids(n, "merged", &m->merged);
+
+	if (err == 0)
+		err = get_ids(n, "stands-for", &m->stands_for);
+	return err ? err : !m->merged == !m->stands_for ? 0 : -EUCLEAN;
+}
+
+static bool in_list(const char *list, const char *id)
+{
+	size_t n = strlen(id);
+
+	for (const char *p = list; p && n; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
+		if (!strncmp(p, id, n) && (p[n] == ' ' || !p[n]))
+			return true;
+	return false;
+}
+
+bool set_stands_for(const struct set_manifest *m, const char *id)
+{
+	return !strcmp(m->id, id) || in_list(m->stands_for, id);
+}
+
+bool set_merged_from(const struct set_manifest *m, const char *id)
+{
+	return in_list(m->merged, id);
 }
 
 static int get_kind(const struct note *n, struct set_manifest *m)
@@ -202,7 +258,9 @@ static int get_fields(const struct note *n, struct set_manifest *m)
 		err = note_get_hex(n, "trail-root", m->trail.root, 32);
 	if (err == 0)
 		err = get_pack(note_get(n, "index"), &m->index);
-	return err ? err : get_pack(note_get(n, "packs"), &m->pack_table);
+	if (err == 0)
+		err = get_pack(note_get(n, "packs"), &m->pack_table);
+	return err ? err : get_lists(n, m);
 }
 
 /* Written anew it must be the same text: nothing stood there that was not understood. */
@@ -240,6 +298,8 @@ int set_manifest_parse(const char *text, const uint8_t volume_id[16], const uint
 		err = check_form(text, &m);
 	if (err == 0)
 		*ret = m;
+	else
+		set_manifest_free(&m);
 	return err;
 }
 
@@ -282,7 +342,7 @@ int set_pack_table_read(struct repo *r, struct set_manifest *m)
 		memcpy(packs[i].digest, e + 8, 32);
 		memcpy(packs[i].sum, e + 40, SET_CHECKSUM_LEN);
 	}
-	set_manifest_free(m);
+	free(m->packs);
 	m->packs = packs;
 	m->n_packs = len / TABLE_ENTRY_LEN;
 	return 0;
@@ -317,6 +377,9 @@ int set_objects_present(struct repo *r, const struct set_manifest *m)
 void set_manifest_free(struct set_manifest *m)
 {
 	free(m->packs);
+	free(m->merged);
+	free(m->stands_for);
 	m->packs = NULL;
+	m->merged = m->stands_for = NULL;
 	m->n_packs = 0;
 }

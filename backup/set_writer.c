@@ -22,17 +22,6 @@ struct set_writer {
 	uint64_t n_records, n_bytes;
 };
 
-static void new_id(char out[SET_ID_MAX + 1])
-{
-	char stamp[SET_ID_MAX + 1], hex[9];
-	uint8_t salt[4];
-
-	set_id_stamp(time(NULL), stamp);
-	kdf_random(salt, sizeof(salt));
-	bytes_hex(hex, salt, sizeof(salt));
-	snprintf(out, SET_ID_MAX + 1, "%.16s-%s", stamp, hex);
-}
-
 /* A block of the index goes among the records. */
 static int put_block(void *arg, uint32_t number, const void *plain, size_t len, uint32_t *ret_pack,
 		     uint32_t *ret_off, uint32_t *ret_len)
@@ -58,10 +47,16 @@ int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest
 	w->m = *m;
 	w->m.packs = NULL;
 	w->m.n_packs = 0;
-	new_id(w->m.id);
+	w->m.merged = m->merged ? strdup(m->merged) : NULL;
+	w->m.stands_for = m->stands_for ? strdup(m->stands_for) : NULL;
+	throttle_init(&w->throttle, 0);
+	if ((m->merged && !w->m.merged) || (m->stands_for && !w->m.stands_for)) {
+		set_writer_free(w);
+		return -ENOMEM;
+	}
+	set_id_new(time(NULL), w->m.id);
 	w->index.put = put_block;
 	w->index.arg = w;
-	throttle_init(&w->throttle, 0);
 	set_object(w->m.id, SET_UNFINISHED, name);
 	int err = pack_writer_new(r, kr, &w->m, &w->throttle, &w->packs);
 	if (err == 0)
@@ -105,6 +100,17 @@ int set_writer_record(struct set_writer *w, const struct set_entry *e, uint64_t 
 	int err = pack_writer_add(w->packs, e, basis, body, len);
 
 	return err ? err : enter_sealed(w);
+}
+
+int set_writer_stored(struct set_writer *w, struct set_entry *e, const uint8_t *stored)
+{
+	int err = pack_writer_raw(w->packs, stored, e->len, &e->pack, &e->off);
+
+	if (err)
+		return err;
+	count(w, e, 0);
+	w->n_bytes += e->len;
+	return set_index_add(&w->index, e);
 }
 
 int set_writer_entry(struct set_writer *w, const struct set_entry *e)
@@ -186,6 +192,7 @@ int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct 
 	repo_delete(w->repo, name);
 	*ret = w->m;
 	w->m.packs = NULL;
+	w->m.merged = w->m.stands_for = NULL;
 	w->m.n_packs = 0;
 	return 0;
 }

@@ -14,12 +14,14 @@
 
 struct set_writer;
 
-/* A new set id for now. m is copied as the manifest's first state; its counts are filled in. */
+/* A new set id for now. m is copied as the manifest's first state; its counts are filled in, n_bytes is added to. */
 int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		   struct set_writer **ret);
 /* Has a NODE, NAME, DATA or SIGN record sealed and entered. body is copied. basis: docs/format.md "Sets". */
 int set_writer_record(struct set_writer *w, const struct set_entry *e, uint64_t basis, const void *body,
 		      size_t len);
+/* A record as another set of the volume has it, e->len bytes, opened by nobody: e gets its new place. */
+int set_writer_stored(struct set_writer *w, struct set_entry *e, const uint8_t *stored);
 /* GONE and EDGE: index only. */
 int set_writer_entry(struct set_writer *w, const struct set_entry *e);
 void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint64_t *ret_bytes);

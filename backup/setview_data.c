@@ -61,8 +61,8 @@ static int data_cursor(struct setview *sv, uint64_t id, struct set_cursor **ret)
 
 int view_data_open(struct setview *sv, uint64_t id, struct view_data *ret)
 {
-	*ret = (struct view_data){.sv = sv, .run = calloc(sv->n_chain, sizeof(*ret->run))};
-	int err = ret->run ? data_cursor(sv, id, &ret->c) : -ENOMEM;
+	*ret = (struct view_data){.sv = sv};
+	int err = data_cursor(sv, id, &ret->c);
 	if (err)
 		view_data_close(ret);
 	return err;
@@ -71,41 +71,53 @@ int view_data_open(struct setview *sv, uint64_t id, struct view_data *ret)
 void view_data_close(struct view_data *it)
 {
 	set_cursor_close(it->c);
-	free(it->run);
+	free(it->run.v);
 	*it = (struct view_data){0};
 }
 
-/* The records of the next range into run. A set has at most one of each. */
+int view_run_add(struct view_run *r, const struct view_entry *ve)
+{
+	if (r->n == r->cap) {
+		size_t cap = r->cap ? 2 * r->cap : 16;
+		struct view_entry *more = realloc(r->v, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->v = more;
+		r->cap = cap;
+	}
+	r->v[r->n++] = *ve;
+	return 0;
+}
+
+/* The records of the next range into run. */
 static int take_run(struct view_data *it)
 {
 	struct view_entry ve;
 	int more = 1;
 
-	it->n_run = 0;
-	if (it->is_held)
-		it->run[it->n_run++] = it->held;
+	it->run.n = 0;
+	int err = it->is_held ? view_run_add(&it->run, &it->held) : 0;
 	it->is_held = false;
-	while ((more = set_cursor_next(it->c, &ve.e, &ve.set)) > 0) {
-		if (it->n_run && ve.e.range != it->run[0].e.range) {
+	while (err == 0 && (more = set_cursor_next(it->c, &ve.e, &ve.set)) > 0) {
+		if (it->run.n && ve.e.range != it->run.v[0].e.range) {
 			it->held = ve;
 			it->is_held = true;
 			break;
 		}
-		if (it->n_run == it->sv->n_chain)
-			return -EBADMSG;
-		it->run[it->n_run++] = ve;
+		err = view_run_add(&it->run, &ve);
 	}
-	return more < 0 ? more : 0;
+	return err ? err : more < 0 ? more : 0;
 }
 
 int view_data_next(struct view_data *it, uint64_t *ret_range, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf)
 {
 	int err = take_run(it);
 
-	if (err || it->n_run == 0)
+	if (err || it->run.n == 0)
 		return err;
-	*ret_range = it->run[0].e.range;
-	err = setview_lay(it->sv, it->run, it->n_run, 0, what, buf);
+	*ret_range = it->run.v[0].e.range;
+	err = setview_lay(it->sv, it->run.v, it->run.n, 0, what, buf);
 	return err ? err : 1;
 }
 

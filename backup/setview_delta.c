@@ -62,14 +62,12 @@ static void keep(struct setview *sv, const struct made_range *m)
 	oldest->used = ++sv->made->n_uses;
 }
 
-/* The records of a range up to a transaction, the oldest first; of each set one at most. */
-static int records_as_of(struct setview *sv, const struct made_range *m, struct view_entry *run,
-			 size_t *ret_n)
+/* The records of a range up to a transaction, the oldest first. */
+static int records_as_of(struct setview *sv, const struct made_range *m, struct view_run *run)
 {
 	const struct set_key key = {.id = m->id, .class = SET_DATA, .sub = m->range};
 	struct set_cursor *c;
 	struct view_entry ve;
-	size_t n = 0;
 	int err = set_cursor_open(sv->index, sv->n_chain, &key, &key, &c);
 
 	if (err)
@@ -77,27 +75,24 @@ static int records_as_of(struct setview *sv, const struct made_range *m, struct 
 	while ((err = set_cursor_next(c, &ve.e, &ve.set)) > 0) {
 		if (ve.e.version > m->as_of)
 			continue;
-		if (n == sv->n_chain) {
-			err = -EBADMSG;
+		err = view_run_add(run, &ve);
+		if (err)
 			break;
-		}
-		run[n++] = ve;
 	}
 	set_cursor_close(c);
-	*ret_n = n;
 	return err;
 }
 
 static int fill(struct setview *sv, const struct made_range *m, unsigned depth)
 {
-	CLEANUP_FREE struct view_entry *run = calloc(sv->n_chain, sizeof(*run));
 	uint8_t what[SET_RANGE_BLOCKS];
-	size_t n;
-	int err = run ? records_as_of(sv, m, run, &n) : -ENOMEM;
+	struct view_run run = {0};
+	int err = records_as_of(sv, m, &run);
 
 	memset(what, SET_BLOCK_HOLE, sizeof(what));
-	if (err == 0 && n)
-		err = setview_lay(sv, run, n, depth, what, m->content);
+	if (err == 0 && run.n)
+		err = setview_lay(sv, run.v, run.n, depth, what, m->content);
+	free(run.v);
 	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++)
 		if (what[i] != SET_BLOCK_DATA)
 			memset(m->content + i * MAP_BLOCK, 0, MAP_BLOCK);

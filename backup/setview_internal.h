@@ -56,12 +56,18 @@ int setview_make(struct setview *sv, const struct view_entry *ve, const struct b
 		 unsigned depth, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
 void setview_made_free(struct setview *sv);
 
+/* The records of one range, the oldest first. A merged set may have several. Free v. */
+struct view_run {
+	struct view_entry *v;
+	size_t n, cap;
+};
+int view_run_add(struct view_run *r, const struct view_entry *ve);
+
 /* The content of a file, range by range. */
 struct view_data {
 	struct setview *sv;
 	struct set_cursor *c;
-	struct view_entry *run; /* the records of one range, the oldest set's first */
-	size_t n_run;
+	struct view_run run;
 	struct view_entry held; /* the first of the next range */
 	bool is_held;
 };

@@ -35,6 +35,7 @@ static const char usage[] =
 	"       coffer backup hold VOLUME SET --reason TEXT\n"
 	"       coffer backup holds VOLUME\n"
 	"       coffer backup release VOLUME SET --reason TEXT --identity FILE | VOLUME ORDER\n"
+	"       coffer backup merge VOLUME [--set ID --set ID.. | --older-than DAYS] [--dry-run]\n"
 	"       coffer backup repair VOLUME [--set ID] [--from REPOSITORY] [--dry-run] [secret]\n"
 	"       coffer backup export VOLUME [--set ID]... --to DIR --label LABEL [--kept department|platform] [secret]\n"
 	"       coffer backup import DIR VOLUME [--set ID]... [--label LABEL] [secret]\n"
@@ -58,6 +59,10 @@ static const char usage[] =
 	"hold    keeps a set, and what it builds on, from being pruned or merged away; holds lists them.\n"
 	"release asks for the end of a hold, an order that the charter's quorum approves (coffer destroy approve), and\n"
 	"        with the ORDER's number executes it.\n"
+	"merge   makes one set of several that follow one another, where retention keeps all but the last only because others\n"
+	"        build on them; those named, or all such runs of incremental sets. Records are copied as they are sealed, what\n"
+	"        newer ones cover is dropped, sets that come after build on the merged one. Needs no key: the serving\n"
+	"        process does the work. prune does it as well, when coffer.conf says merge_after.\n"
 	"repair  puts damaged objects back from parity, from --from, from the other repositories and attached media of\n"
 	"        coffer.conf, each compared with the signed manifest before it counts. What is lost is named, with the secret\n"
 	"        by path; the next set builds on none of it. Needs the secret when VOLUME is not mounted.\n"
@@ -377,7 +382,7 @@ static int in_repository(enum verb verb, struct args *a, struct located_repo *lr
 	case FIND:
 		return cmd_backup_find(lr, &a->secrets, a->operands[0], a->json, d);
 	case PRUNE:
-		return cmd_backup_prune(lr, &a->secrets, a->dry_run, a->json, d);
+		return cmd_backup_prune(lr, &a->secrets, a->repository, a->dry_run, a->json, d);
 	default:
 		return look_and_report(a, lr, verb == VERIFY, d);
 	}
@@ -430,7 +435,7 @@ static int run(int argc, char **argv)
 	if (life >= 0)
 		return life;
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, repair, export, import or media");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, merge, repair, export, import or media");
 	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "%s, and options that %s knows",
 				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);

@@ -37,7 +37,8 @@ int cmd_backup_drill(const char *volume, const struct backup_drill *a, bool json
 
 /* --- the others --- */
 
-int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, bool dry_run,
+/* repository: as the command names it, NULL: the first. */
+int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, const char *repository, bool dry_run,
 		     bool json, struct diag *d);
 int cmd_backup_show(const struct located_repo *lr, const char *set, bool json, struct diag *d);
 int cmd_backup_diff(const struct located_repo *lr, struct cli_unlock *secrets, const char *first,

@@ -54,7 +54,7 @@ static void bad(struct import *x, const char *text)
 static bool in_repository(const struct set_catalog *c, const char *id)
 {
 	for (size_t i = 0; i < c->n_sets; i++)
-		if (!strcmp(c->sets[i].id, id))
+		if (set_stands_for(&c->sets[i], id))
 			return true;
 	return false;
 }
@@ -83,7 +83,7 @@ static int copy_one(struct import *x, const struct set_manifest *m, bool *done, 
 	bool ground = m->full || in_repository(&x->lr->catalog, m->parent);
 
 	for (size_t i = 0; !ground && i < x->catalog.n_sets; i++)
-		ground = done[i] && !strcmp(x->catalog.sets[i].id, m->parent);
+		ground = done[i] && set_stands_for(&x->catalog.sets[i], m->parent);
 	if (!ground) {
 		snprintf(text, sizeof(text), "set %s: set %s, which it builds on, is not there", m->id, m->parent);
 		bad(x, text);

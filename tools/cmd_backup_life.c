@@ -22,6 +22,7 @@ static const struct verb {
 } verbs[] = {
 	{"hold", "VOLUME and SET", 2, REASON | REPOSITORY, REASON, life_hold},
 	{"holds", "VOLUME", 1, 0, 0, life_holds},
+	{"merge", "VOLUME", 1, SET | OLDER | REPOSITORY | DRY_RUN, 0, life_merge},
 	{"repair", "VOLUME", 1, SET | FROM | REPOSITORY | DRY_RUN | SECRET, 0, life_repair},
 	{"export", "VOLUME", 1, SET | TO | LABEL | KEPT | REPOSITORY | SECRET, TO | LABEL, life_export},
 	{"import", "DIR and VOLUME", 2, SET | LABEL | REPOSITORY | SECRET, 0, life_import},

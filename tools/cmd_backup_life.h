@@ -28,6 +28,7 @@ int cmd_backup_life(const struct cli_command *c, int argc, char **argv);
 int life_hold(struct life_args *a, struct diag *d);
 int life_holds(struct life_args *a, struct diag *d);
 int life_release(struct life_args *a, struct diag *d);
+int life_merge(struct life_args *a, struct diag *d);
 int life_repair(struct life_args *a, struct diag *d);
 int life_export(struct life_args *a, struct diag *d);
 int life_import(struct life_args *a, struct diag *d);

@@ -17,6 +17,7 @@
 #include "core/cleanup.h"
 #include "core/conf.h"
 #include "tools/cmd_backup.h"
+#include "tools/cmd_backup_merge.h"
 #include "tools/recorder.h"
 
 #define OPERATION "backup.prune"
@@ -31,6 +32,7 @@ struct prune {
 	size_t n_orphans;
 	size_t n_removed, n_cleaned;
 	struct recorder recorder;
+	json_t *merged; /* the answer, when the policy asks for it */
 };
 
 static int record(struct prune *p, const char *id, const char *result, const char *detail,
@@ -224,7 +226,19 @@ static void tell(const struct prune *p)
 		       p->n_removed, p->conf.grace_hours, p->n_cleaned);
 }
 
-int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, bool dry_run,
+/* Sets that only stay because others build on them, once there are as many as the policy says. The serving process merges;
+ * of an unmounted volume it waits. */
+static int ask_merge(struct prune *p, const char *repository, struct diag *d)
+{
+	json_t *req = json_pack("{s:s, s:I, s:b}", "op", "backup.merge", "min", (json_int_t)p->conf.merge_after,
+				"dry_run", p->dry_run);
+
+	if (repository)
+		json_object_set_new(req, "repository", json_string(repository));
+	return cmd_backup_merge_ask(&p->lr->l, req, &p->merged, d);
+}
+
+int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, const char *repository, bool dry_run,
 		     bool json, struct diag *d)
 {
 	struct prune *p = calloc(1, sizeof(*p));
@@ -242,10 +256,20 @@ int cmd_backup_prune(const struct located_repo *lr, struct cli_unlock *secrets, 
 			err = carry_out(p, d);
 		err = recorder_close(&p->recorder, err, d);
 	}
-	if (err == 0 && json)
-		cli_json(told(p));
-	else if (err == 0)
+	if (err == 0 && p->conf.merge_after && lr->l.mounted)
+		err = ask_merge(p, repository, d);
+	if (err == 0 && json) {
+		json_t *j = told(p);
+
+		if (p->merged)
+			json_object_set(j, "merged", json_object_get(p->merged, "merged"));
+		cli_json(j);
+	} else if (err == 0) {
 		tell(p);
+		if (p->merged)
+			cmd_backup_merge_print(p->merged);
+	}
+	json_decref(p->merged);
 	free(p->verdicts);
 	free(p->orphans);
 	free(p);

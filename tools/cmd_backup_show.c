@@ -49,6 +49,8 @@ static json_t *manifest_json(const struct set_manifest *m)
 				 (json_int_t)m->n_gone, "bytes", (json_int_t)m->n_bytes, "charter", charter,
 				 "trail_size", (json_int_t)m->trail.size, "trail_root", root, "index",
 				 object_json(&m->index), "pack_table", object_json(&m->pack_table), "packs", packs);
+	json_object_set_new(more, "merged", json_string(m->merged ? m->merged : ""));
+	json_object_set_new(more, "stands_for", json_string(m->stands_for ? m->stands_for : ""));
 	json_object_update(j, more);
 	json_decref(more);
 	return j;
@@ -98,6 +100,8 @@ static void print_manifest(const struct set_manifest *m, const json_t *j, const 
 	printf("set           %s\nvolume        %s\ntaken         %s\nkind          %s%s%s\ntiers         %s\n", m->id,
 	       json_string_value(json_object_get(j, "volume")), when, m->full ? "full" : "incremental",
 	       m->full ? "" : " on ", m->parent, m->tiers);
+	if (m->merged)
+		printf("merged        from %s\nstands for    %s\n", m->merged, m->stands_for);
 	printf("content       %llu files and folders, %llu names, %llu data records, %s, %llu names gone\n",
 	       (unsigned long long)m->n_nodes, (unsigned long long)m->n_names, (unsigned long long)m->n_data, size,
 	       (unsigned long long)m->n_gone);

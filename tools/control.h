@@ -19,6 +19,8 @@
  *   backup.hold         set, reason, repository                  set, by
  *   backup.holds        -                                        holds: repository, set, time, by, reason, hold (digest), verified
  *   backup.release      order (approved, of action hold-release) order, set, released
+ *   backup.merge        sets or older_than_days, min, dry_run,   merged: sets, set (the new one), kept, dropped, stored
+ *                       repository
  *   backup.medium       label, kept, sets, bytes, digest,        id, note (signed; it lies in the repository)
  *                       reason, forgotten, repository
  *   restore             set|at, paths or all, to, in_place,      counts. `to` lies inside the mount point; a new folder for

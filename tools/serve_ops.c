@@ -281,6 +281,7 @@ static const struct {
 	{"backup.hold", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY | CHARTER_AUDITOR, serve_op_backup_hold},
 	{"backup.holds", ~0u, serve_op_backup_holds},
 	{"backup.release", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_backup_release},
+	{"backup.merge", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_merge},
 	{"backup.medium", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_backup_medium},
 	{"restore", CHARTER_OPERATOR | CHARTER_OWNER, serve_op_restore},
 	{"destroy.inventory", CHARTER_OPERATOR | CHARTER_OWNER | CHARTER_SECURITY, serve_op_inventory},

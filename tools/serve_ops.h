@@ -23,6 +23,8 @@ SERVE_OP(serve_op_backup_holds);
 SERVE_OP(serve_op_backup_release);
 /* serve_backup_media.c */
 SERVE_OP(serve_op_backup_medium);
+/* serve_backup_merge.c */
+SERVE_OP(serve_op_backup_merge);
 /* serve_custody.c */
 SERVE_OP(serve_op_escrow_sync);
 SERVE_OP(serve_op_escrow_add);

@@ -90,6 +90,8 @@ static void manifest(const char *note)
 
 	FUZZ_CHECK(r == 0 || fuzz_refusal(r));
 	FUZZ_CHECK(r < 0 || set_manifest_build(&m, known_seed, &again) == 0);
+	if (r == 0)
+		set_manifest_free(&m);
 }
 
 static void proof(const char *note, enum proof_kind kind)

@@ -277,7 +277,11 @@ static void body_seeds(void)
 
 static void manifest_seed(void)
 {
+	char merged[] = "20251127T100000Z-0a0b0c0e 20251127T110000Z-0a0b0c0f";
+	char stands_for[] = "20251127T110000Z-0a0b0c0f";
 	struct set_manifest m = {.id = "20251128T090000Z-1a2b3c4d",
+				 .merged = merged,
+				 .stands_for = stands_for,
 				 .parent = "20251127T090000Z-0a0b0c0d",
 				 .tiers = "daily weekly",
 				 .timeline = 1,

@@ -425,6 +425,21 @@ static void manifest_comes_back(void **state)
 		text[i] ^= 2;
 	}
 	free(STEAL_PTR(text));
+	char merged[] = "20261127T091500Z-1a2b3c4d 20261127T101500Z-1a2b3c4e", stands_for[] = "20261127T101500Z-1a2b3c4e";
+	m.merged = merged;
+	m.stands_for = stands_for;
+	assert_int_equal(set_manifest_build(&m, seed, &text), 0);
+	assert_int_equal(parse(text, &got), 0);
+	assert_string_equal(got.merged, merged);
+	assert_string_equal(got.stands_for, stands_for);
+	assert_true(set_merged_from(&got, "20261127T091500Z-1a2b3c4d"));
+	assert_false(set_merged_from(&got, "20261127T091500Z-1a2b3c4"));
+	assert_false(set_merged_from(&got, ""));
+	assert_true(set_stands_for(&got, got.id) && set_stands_for(&got, stands_for));
+	assert_false(set_stands_for(&got, "20261127T091500Z-1a2b3c4d"));
+	set_manifest_free(&got);
+	m.merged = m.stands_for = NULL;
+	free(STEAL_PTR(text));
 	m.full = false;
 	strcpy(m.parent, "20261127T091500Z-1a2b3c4d");
 	m.from_txn = 30;
