@@ -150,6 +150,11 @@ static void store_bad(void *arg, const struct rstore_key *key, int err)
 	c->bad_errs[c->n_bad_keys++] = err;
 }
 
+int check_store(struct check *c, struct rstore_check *ret)
+{
+	return rstore_check(c->v->rs, store_bad, c, ret);
+}
+
 static const char *key_what(const struct rstore_key *key)
 {
 	switch (key->len ? key->b[0] : 0) {
@@ -201,7 +206,7 @@ static void report_store(struct check *c)
 
 /* ---- the whole ---- */
 
-static void check_free(struct check *c)
+void check_free(struct check *c)
 {
 	free(c->bad_keys);
 	free(c->bad_errs);
@@ -223,7 +228,7 @@ static void check_used(struct check *c)
 static int check_locked(struct check *c)
 {
 	struct rstore_check store = {0};
-	int r = rstore_check(c->v->rs, store_bad, c, &store);
+	int r = check_store(c, &store);
 
 	if (r)
 		return r;

@@ -41,6 +41,11 @@ struct check_inode *check_find(struct check *c, uint64_t id);
 void check_report(struct check *c, uint64_t id, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Collects what of the store does not open. */
+int check_store(struct check *c, struct rstore_check *ret);
+/* No link is left, but it was in use when that was written. */
+bool check_is_orphan(struct check *c, uint64_t id);
+void check_free(struct check *c);
 /* Reads every record that opens, in order. Sets incomplete where it could not. */
 int check_records(struct check *c);
 /* Names against inodes. */

@@ -8,7 +8,7 @@
 #include "fs/check_internal.h"
 #include "fs/walk.h"
 
-static bool is_orphan(struct check *c, uint64_t id)
+bool check_is_orphan(struct check *c, uint64_t id)
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 	struct rstore_key key = engine_key(SPACE_ORPHAN, &id, 1);
@@ -40,7 +40,7 @@ int check_links(struct check *c)
 	for (size_t i = 0; i < c->n_inodes; i++) {
 		const struct check_inode *ci = &c->inodes[i];
 
-		if (!ci->n_names && is_orphan(c, ci->id))
+		if (!ci->n_names && check_is_orphan(c, ci->id))
 			continue;
 		if (S_ISDIR(ci->mode))
 			check_folder(c, ci);

@@ -175,6 +175,7 @@ int rstore_snap_scan(struct rstore *rs, const struct rstore_snap *s, uint64_t si
 
 struct rstore_check {
 	uint64_t n_nodes, n_records, n_bad;
+	uint64_t n_bad_nodes; /* of n_bad: what they cover is hidden */
 	struct rstore_key first_bad;
 };
 /*

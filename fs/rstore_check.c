@@ -67,6 +67,7 @@ static int check_node(struct check *c, const struct tree_ref *ref, const struct 
 		r = rstore_node_load(c->rs, ref, &n);
 		if (is_finding(r)) {
 			report(c, low, r);
+			c->ret->n_bad_nodes++;
 			return 0;
 		}
 		if (r)

@@ -328,4 +328,17 @@ struct volume_check {
 int volume_check(struct volume *v, bool data, void (*bad)(void *arg, const char *text), void *arg,
 		 struct volume_check *ret);
 
+struct volume_repair {
+	uint64_t n_dropped; /* buckets of entries that did not open */
+	uint64_t n_found;   /* files that got a name in /lost+found */
+	uint64_t n_counts;  /* link counts */
+};
+/*
+ * Puts right what can be without guessing: entries that do not open leave their folder, what no name leads to gets one in
+ * /lost+found (folder of root, 0700), link counts follow the names. said is called for each change, with a text, the engine lock
+ * held. Nobody else uses the volume meanwhile (kernel caches would not know). -EUCLEAN: a node of the record tree is damaged,
+ * nothing was done. -EROFS; other errors end it, with what was said before committed or not.
+ */
+int volume_repair(struct volume *v, void (*said)(void *arg, const char *text), void *arg, struct volume_repair *ret);
+
 #endif

@@ -1,4 +1,4 @@
-/* coffer status, sync and check: how a volume stands. */
+/* coffer status and sync: how a volume stands. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,13 +16,6 @@ static const char status_usage[] =
 
 static const char sync_usage[] = "usage: coffer sync VOLUME\n\n"
 				 "Everything written so far is on disk when it returns.\n";
-
-static const char check_usage[] =
-	"usage: coffer check VOLUME [--data] [--json] [secret]\n\n"
-	"Verifies every record, the freshness tree, link counts and maps; with --data every block as well.\n"
-	"A mounted volume is checked by its serving process; an unmounted one needs the secret:\n"
-	"  --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n"
-	"Exit code 4 when something is damaged.\n";
 
 static const char *text(const json_t *j, const char *key)
 {
@@ -209,94 +202,5 @@ static int run_sync(int argc, char **argv)
 	return err ? cli_fail(&d) : DIAG_EXIT_DONE;
 }
 
-/* --- check --- */
-
-static int report_check(json_t *r, bool json)
-{
-	uint64_t bad = number(r, "bad");
-	size_t i;
-	json_t *f;
-
-	if (json) {
-		cli_json(json_incref(r));
-	} else {
-		json_array_foreach(json_object_get(r, "findings"), i, f)
-			printf("%s\n", json_string_value(f));
-		printf("%llu records, %llu inodes, %llu blocks: %s\n", (unsigned long long)number(r, "records"),
-		       (unsigned long long)number(r, "inodes"), (unsigned long long)number(r, "blocks"),
-		       bad ? "DAMAGED" : "whole");
-	}
-	json_decref(r);
-	return bad ? DIAG_EXIT_INTEGRITY : DIAG_EXIT_DONE;
-}
-
-static void on_bad(void *arg, const char *finding)
-{
-	json_array_append_new(arg, control_text(finding));
-}
-
-static int check_unmounted(const char *store, struct cli_unlock *secrets, bool data, json_t **ret, struct diag *d)
-{
-	struct header_unlock with;
-	struct volume_check c = {0};
-	struct keyring *kr;
-	struct volume *v;
-	json_t *findings = json_array();
-
-	int err = cli_unlock_get(secrets, "Passphrase of the volume: ", &with, d);
-	if (err == 0)
-		err = keyring_open(store, &with, 0, &kr, d);
-	if (err)
-		return err;
-	struct volume_config cfg = {.store = store, .kr = kr, .read_only = true};
-	err = volume_open(&cfg, &v, d);
-	if (err == 0) {
-		err = volume_check(v, data, on_bad, findings, &c);
-		if (err)
-			diag_fail_errno(d, err, "checking %s", store);
-		volume_close(v);
-	}
-	keyring_close(kr);
-	*ret = json_pack("{s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)c.n_records, "inodes",
-			 (json_int_t)c.n_inodes, "blocks", (json_int_t)c.n_blocks, "bad", (json_int_t)c.n_bad,
-			 "findings", findings);
-	return err;
-}
-
-static int run_check(int argc, char **argv)
-{
-	static const struct option options[] = {{"data", no_argument, NULL, 'd'}, {"json", no_argument, NULL, 'j'},
-						CLI_UNLOCK_OPTIONS, {0}};
-	struct cli_unlock secrets = {0};
-	bool data = false, json = false;
-	struct diag d = {0};
-	struct located l;
-	json_t *r = NULL;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'd')
-			data = true;
-		else if (c == 'j')
-			json = true;
-		else if (!cli_unlock_option(&secrets, c, optarg))
-			return cli_usage(&cmd_check, "unknown or incomplete option");
-	}
-	if (argc - optind != 1)
-		return cli_usage(&cmd_check, "one VOLUME is needed");
-	if (locate_served(argv[optind], &l, &d) != 0)
-		return cli_fail(&d);
-	int err = l.mounted ? control_call(l.run, json_pack("{s:s, s:b}", "op", "check", "data", data), NULL, NULL, &r, &d)
-			    : check_unmounted(l.store, &secrets, data, &r, &d);
-	cli_unlock_free(&secrets);
-	locate_free(&l);
-	if (err) {
-		json_decref(r);
-		return cli_fail(&d);
-	}
-	return report_check(r, json);
-}
-
 const struct cli_command cmd_status = {"status", "how a volume stands", status_usage, run_status};
 const struct cli_command cmd_sync = {"sync", "bring everything to disk", sync_usage, run_sync};
-const struct cli_command cmd_check = {"check", "verify a volume", check_usage, run_check};
