@@ -118,6 +118,8 @@ struct volume {
 	/* fs/usage.c: bytes that files hold by their records; in memory beyond that; the bound, 0 none */
 	uint64_t used_records, quota;
 	int64_t used_pending;
+	uint64_t used_claimed; /* by writers on their way */
+	pthread_cond_t claims_settled;
 	uint64_t used_put, quota_put; /* as the counters record has them */
 	bool used_known;	      /* else used_records is to be counted anew */
 	bool recounting;	      /* .. and is: up to this id, to this sum */
@@ -311,8 +313,12 @@ void usage_unknown(struct volume *v);
 /* Counts, when it is to be; without the lock, which others get in between. */
 void usage_count(struct volume *v);
 uint64_t usage_total(const struct volume *v);
-/* -EDQUOT when writing these bytes would pass the quota; ino NULL: a new inode's content. */
-int usage_room(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len);
+/* Before bytes are written: -EDQUOT when they would pass the quota. May wait, letting go of the lock, and then tells -EROFS or
+ * -EIO as the freeze or destruction of the file has it. usage_settle follows when 0. */
+int usage_claim(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len, uint64_t *ret_claim);
+void usage_settle(struct volume *v, struct vinode *ino, uint64_t claim);
+/* -EDQUOT when so many bytes would pass it. */
+int usage_room(struct volume *v, uint64_t more);
 
 /* --- xattr.c, acl.c --- */
 /* Applies the parent's default ACL or the umask to a new inode, before it is named. Stores ACL

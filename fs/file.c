@@ -129,6 +129,19 @@ static int check_end(uint64_t off, uint64_t len)
 	return __builtin_add_overflow(off, len, &end) || end > VOLUME_SIZE_MAX ? -EFBIG : 0;
 }
 
+/* data_write within the quota. */
+static int write_claimed(struct volume *v, struct vinode *ino, const void *buf, size_t len, uint64_t off)
+{
+	uint64_t claim;
+	int r = usage_claim(v, ino, off, len, &claim);
+
+	if (r)
+		return r;
+	r = data_write(v, ino, buf, len, off);
+	usage_settle(v, ino, claim);
+	return r;
+}
+
 ssize_t volume_write(struct volume *v, uint64_t id, const void *buf, size_t len, uint64_t off,
 		     bool kernel_times)
 {
@@ -142,9 +155,7 @@ ssize_t volume_write(struct volume *v, uint64_t id, const void *buf, size_t len,
 	if (r == 0)
 		r = get_thawed(v, id, &ino);
 	if (r == 0) {
-		r = usage_room(v, ino, off, len);
-		if (r == 0)
-			r = data_write(v, ino, buf, len, off);
+		r = write_claimed(v, ino, buf, len, off);
 		if (r == 0 && !kernel_times)
 			modified(v, ino);
 		inode_mark_dirty(v, ino);
@@ -178,6 +189,7 @@ static int fallocate_locked(struct volume *v, struct vinode *ino, int mode, uint
 			    uint64_t len)
 {
 	bool keep = mode & FALLOC_FL_KEEP_SIZE;
+	uint64_t claim;
 	int r;
 
 	if (mode & FALLOC_FL_PUNCH_HOLE)
@@ -186,7 +198,9 @@ static int fallocate_locked(struct volume *v, struct vinode *ino, int mode, uint
 	if (r == 0)
 		r = check_free(v, len);
 	if (r == 0)
-		r = usage_room(v, ino, off, len);
+		r = usage_claim(v, ino, off, len, &claim);
+	if (r == 0)
+		usage_settle(v, ino, claim); /* nothing is set aside */
 	if (r == 0 && (mode & FALLOC_FL_ZERO_RANGE))
 		r = punch_within(v, ino, off, len);
 	if (r == 0 && !keep && off + len > ino->attr.size)
@@ -284,9 +298,7 @@ static int copy_piece(struct volume *v, struct copy *c, size_t len, size_t *ret_
 		if (got < 0)
 			return (int)got;
 		n = (size_t)got;
-		r = usage_room(v, c->dst, c->dst_off, n);
-		if (r == 0)
-			r = data_write(v, c->dst, c->buf, n, c->dst_off);
+		r = write_claimed(v, c->dst, c->buf, n, c->dst_off);
 	}
 	if (r == 0)
 		*ret_n = n;

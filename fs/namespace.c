@@ -324,7 +324,7 @@ int volume_make(struct volume *v, uint64_t parent, const char *name, const struc
 	engine_enter(v);
 	r = engine_room(v);
 	if (r == 0 && in->target)
-		r = usage_room(v, NULL, 0, strlen(in->target));
+		r = usage_room(v, strlen(in->target));
 	if (r == 0)
 		r = engine_ids_ready(v, 2);
 	if (r == 0 && parent)

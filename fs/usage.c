@@ -14,6 +14,9 @@
  * not known is kept as such in the counters, so the next open goes on counting.
  *
  * Records themselves, names and xattrs do not count: deleting must always work, and names cost little.
+ *
+ * Blocks are sealed and written without the lock, so several writers are on their way at once: each claims what it may add
+ * before it begins, and lets go of the claim when what it added is counted.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -173,21 +176,69 @@ static int missing(struct volume *v, struct vinode *ino, uint64_t off, uint64_t 
 	return r;
 }
 
-int usage_room(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len)
+/* Whether so many bytes more fit, beside what writers on their way have claimed. */
+static bool fits(const struct volume *v, uint64_t more, uint64_t claimed)
 {
-	uint64_t used = usage_total(v), more = len + 2 * MAP_BLOCK;
+	uint64_t used = usage_total(v) + claimed;
+
+	return more <= v->quota && used <= v->quota - more;
+}
+
+/* The bytes that the write adds, exactly. */
+static int growth(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len, uint64_t *ret)
+{
+	if (inode_in_blocks(ino))
+		return missing(v, ino, off, off + len, ret);
+	*ret = off + len <= VOLUME_INLINE_MAX ? len : (len + MAP_BLOCK - 1) & ~(uint64_t)(MAP_BLOCK - 1);
+	return 0;
+}
+
+/* Whether it may go on, after a wait in which others had the lock. */
+static int still_there(struct volume *v, const struct vinode *ino)
+{
+	return ino->destroyed ? -EIO : freeze_check(v, ino->id);
+}
+
+int usage_claim(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len, uint64_t *ret_claim)
+{
+	uint64_t more = len + 2 * MAP_BLOCK;
 	int r = 0;
 
-	if (!v->quota || (more <= v->quota && used <= v->quota - more))
+	*ret_claim = 0;
+	if (!v->quota)
 		return 0;
-	/* Near the limit it is looked at exactly, so that what is there can be overwritten. */
-	if (ino && inode_in_blocks(ino))
-		r = missing(v, ino, off, off + len, &more);
-	else
-		more = off + len <= VOLUME_INLINE_MAX ? len : (len + MAP_BLOCK - 1) & ~(uint64_t)(MAP_BLOCK - 1);
+	/* Near the limit it is looked at exactly, so that what is there can be overwritten; and not judged by the claims of
+	 * others, which are as large as could be, but when they have settled. */
+	while (r == 0 && !fits(v, more, v->used_claimed)) {
+		r = growth(v, ino, off, len, &more);
+		if (r || !more || fits(v, more, v->used_claimed))
+			break;
+		if (!v->used_claimed || !fits(v, more, 0))
+			return -EDQUOT;
+		pthread_cond_wait(&v->claims_settled, &v->lock);
+		r = still_there(v, ino);
+		more = len + 2 * MAP_BLOCK;
+	}
 	if (r)
 		return r;
-	return more && (more > v->quota || used > v->quota - more) ? -EDQUOT : 0;
+	v->used_claimed += more;
+	*ret_claim = more;
+	return 0;
+}
+
+void usage_settle(struct volume *v, struct vinode *ino, uint64_t claim)
+{
+	if (!claim)
+		return;
+	if (!ino->destroyed)
+		usage_update(v, ino);
+	v->used_claimed -= claim;
+	pthread_cond_broadcast(&v->claims_settled);
+}
+
+int usage_room(struct volume *v, uint64_t more)
+{
+	return v->quota && more && !fits(v, more, v->used_claimed) ? -EDQUOT : 0;
 }
 
 int volume_set_quota(struct volume *v, uint64_t bytes)

@@ -125,6 +125,7 @@ static void volume_free(struct volume *v)
 	cleanup_fd(&v->lock_fd);
 	cleanup_fd(&v->store_fd);
 	pthread_cond_destroy(&v->wake);
+	pthread_cond_destroy(&v->claims_settled);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->commit_lock);
 	freeze_free(v);
@@ -144,6 +145,7 @@ static void init_threads(struct volume *v)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&v->wake, &attr);
+	pthread_cond_init(&v->claims_settled, NULL);
 	pthread_condattr_destroy(&attr);
 }
 

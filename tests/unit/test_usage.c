@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <linux/falloc.h>
+#include <pthread.h>
 
 #include "tests/unit/volume_fixture.h"
 
@@ -158,6 +159,46 @@ static void holds_exactly(void **state)
 	check_clean(v);
 }
 
+struct writer {
+	struct volume *v;
+	uint64_t id;
+	unsigned written;
+};
+
+static void *write_until_full(void *arg)
+{
+	static const uint8_t blocks[16 * MAP_BLOCK];
+	struct writer *w = arg;
+
+	while (volume_write(w->v, w->id, blocks, sizeof(blocks), w->written * sizeof(blocks), false) > 0)
+		w->written++;
+	return NULL;
+}
+
+/* Writers at the same time fill the quota to the last piece that fits, and do not pass it. */
+static void holds_against_many(void **state)
+{
+	struct fixture *fx = *state;
+	const uint64_t quota = 16 * BLOCK * 50 + 7;
+	struct writer w[4];
+	pthread_t t[4];
+	unsigned written = 0;
+
+	assert_int_equal(volume_set_quota(fx->v, quota), 0);
+	for (int i = 0; i < 4; i++) {
+		char name[2] = {(char)('a' + i)};
+		w[i] = (struct writer){.v = fx->v, .id = make(fx->v, VOLUME_ROOT_ID, name, S_IFREG | 0644)};
+		assert_int_equal(pthread_create(&t[i], NULL, write_until_full, &w[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], NULL);
+		written += w[i].written;
+	}
+	assert_int_equal(written, 50);
+	assert_int_equal(used(fx->v), 16 * BLOCK * 50);
+	check_clean(fx->v);
+}
+
 /* The records of what is destroyed are not read: the whole is counted anew, and agrees. */
 static void counted_anew_after_destruction(void **state)
 {
@@ -189,7 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    MOUNTED(follows_changes),  MOUNTED(unlinked_and_open),
 	    MOUNTED(survives_a_crash), MOUNTED(holds_exactly),
-	    MOUNTED(counted_anew_after_destruction),
+	    MOUNTED(holds_against_many), MOUNTED(counted_anew_after_destruction),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
