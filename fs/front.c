@@ -138,6 +138,7 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 	if (!f)
 		return diag_fail_errno(d, -ENOMEM, "%s", cfg->mountpoint);
 	f->volume = cfg->volume;
+	front_sync_init(f);
 	f->read_only = cfg->read_only;
 	f->n_threads = cfg->n_threads ? cfg->n_threads : FRONT_THREADS;
 	if (f->n_threads > FRONT_THREADS_MAX)

@@ -116,7 +116,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
 	(void)datasync;
 	(void)fi;
-	fuse_reply_err(req, -volume_fsync(front_volume(req), ino));
+	front_sync(req, ino);
 }
 
 /* What changes content otherwise than by a write: the kernel leaves it to us to look who does it. */

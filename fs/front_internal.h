@@ -23,6 +23,13 @@
 /* What the kernel reads ahead of a reader: as many requests of the full size as keep disk and processors busy at once. */
 #define FRONT_READAHEAD (4 * FRONT_MAX_REQUEST)
 
+/* Requests that wait for one kind of sync (fs/front_sync.c). */
+struct front_sync;
+struct front_syncs {
+	struct front_sync *head, **tail;
+	bool busy; /* a thread works it to its end */
+};
+
 struct front {
 	struct fuse_session *se;
 	struct front_device *device;
@@ -44,6 +51,9 @@ struct front {
 	pthread_cond_t seek_wake;
 	pthread_t seek_thread;
 	bool seek_runs;
+
+	pthread_mutex_t sync_lock; /* a leaf; guards the two below it */
+	struct front_syncs by_log, by_commit;
 };
 
 static inline struct volume *front_volume(fuse_req_t req)
@@ -60,6 +70,11 @@ double front_attr_timeout(const struct volume_attr *a);
 /* Replies with an entry whose reference the engine has just given, or gives it back when nobody takes it. */
 void front_reply_entry(fuse_req_t req, const struct volume_attr *a);
 void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret);
+
+/* --- front_sync.c --- */
+void front_sync_init(struct front *f);
+/* Answers fsync, now or by way of the thread that waits already. */
+void front_sync(fuse_req_t req, fuse_ino_t ino);
 
 /* --- front_seek.c --- */
 /* The thread that may notify the kernel before it answers. Stopped when requests are no longer read; it answers what it has first. */

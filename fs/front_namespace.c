@@ -284,7 +284,7 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 {
 	(void)datasync;
 	(void)fi;
-	fuse_reply_err(req, -volume_fsync(front_volume(req), ino));
+	front_sync(req, ino);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)

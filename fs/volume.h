@@ -172,6 +172,19 @@ ssize_t volume_copy(struct volume *v, uint64_t src, uint64_t src_off, uint64_t d
 		    uint64_t dst_off, size_t len);
 /* The file and the namespace it depends on are durable. For a folder: the namespace. */
 int volume_fsync(struct volume *v, uint64_t id);
+/*
+ * The same in two halves: the first does not wait for the medium and says which way it goes; the
+ * second does, and must follow when the first returned 0. What others did in between shares the
+ * flush, or the commit.
+ */
+struct volume_syncing {
+	struct vinode *ino;
+	bool in_log;
+	uint64_t ticket;  /* of the log */
+	uint64_t arrived; /* commits begun until then */
+};
+int volume_fsync_begin(struct volume *v, uint64_t id, struct volume_syncing *ret);
+int volume_fsync_end(struct volume *v, struct volume_syncing *s);
 /* Everything handed over so far is durable. */
 int volume_sync(struct volume *v);
 

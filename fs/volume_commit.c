@@ -308,17 +308,10 @@ static void write_ahead(struct volume *v)
 	free(c.v);
 }
 
-int engine_commit(struct volume *v, struct vinode *only)
+/* With neither lock; arrived as the caller noted it when it came. */
+static int commit_since(struct volume *v, struct vinode *only, uint64_t arrived)
 {
 	keyring_use_begin(v->kr);
-	pthread_mutex_lock(&v->lock);
-	uint64_t arrived = v->commits_begun;
-	if (only)
-		only->sync_wanted = true;
-	else
-		write_ahead(v);
-	pthread_mutex_unlock(&v->lock);
-
 	pthread_mutex_lock(&v->commit_lock);
 	pthread_mutex_lock(&v->lock);
 	int r = covered(v, only, arrived) ? 0 : run(v, only);
@@ -330,42 +323,72 @@ int engine_commit(struct volume *v, struct vinode *only)
 	return r;
 }
 
+int engine_commit(struct volume *v, struct vinode *only)
+{
+	keyring_use_begin(v->kr);
+	pthread_mutex_lock(&v->lock);
+	uint64_t arrived = v->commits_begun;
+	if (only)
+		only->sync_wanted = true;
+	else
+		write_ahead(v);
+	pthread_mutex_unlock(&v->lock);
+	int r = commit_since(v, only, arrived);
+	keyring_use_end(v->kr);
+	return r;
+}
+
 int volume_sync(struct volume *v)
 {
 	return engine_commit(v, NULL);
 }
 
-/* By way of the log where that will do, else by a commit. The inode is pinned. */
-static int sync_inode(struct volume *v, struct vinode *ino, int in_log, uint64_t ticket)
+/* ---- fsync: by way of the log where that will do, else by a commit ---- */
+
+int volume_fsync_begin(struct volume *v, uint64_t id, struct volume_syncing *ret)
 {
-	if (in_log == 0 && log_wait(v, ticket) == 0)
-		return 0;
-	int r = engine_commit(v, ino);
-	if (r == 0 && in_log)
+	struct volume_syncing s = {0};
+
+	engine_enter(v);
+	int r = inode_get(v, id, &s.ino);
+	if (r == 0) {
+		s.arrived = v->commits_begun;
+		s.in_log = log_add(v, s.ino, &s.ticket) == 0;
+		s.ino->sync_wanted |= !s.in_log;
+		*ret = s;
+	}
+	engine_leave(v);
+	return r;
+}
+
+static int sync_inode(struct volume *v, struct volume_syncing *s)
+{
+	if (s->in_log)
+		return log_wait(v, s->ticket) ? engine_commit(v, s->ino) : 0;
+	int r = commit_since(v, s->ino, s->arrived);
+	if (r == 0)
 		log_prepare(v);
+	return r;
+}
+
+int volume_fsync_end(struct volume *v, struct volume_syncing *s)
+{
+	int r = sync_inode(v, s);
+
+	engine_enter(v);
+	if (r == 0 && s->ino->destroyed)
+		r = -EIO;
+	inode_unpin(v, s->ino);
+	engine_leave(v);
 	return r;
 }
 
 int volume_fsync(struct volume *v, uint64_t id)
 {
-	struct vinode *ino;
-	uint64_t ticket = 0;
-	int in_log = -EAGAIN;
+	struct volume_syncing s;
+	int r = volume_fsync_begin(v, id, &s);
 
-	engine_enter(v);
-	int r = inode_get(v, id, &ino);
-	if (r == 0)
-		in_log = log_add(v, ino, &ticket);
-	engine_leave(v);
-	if (r)
-		return r;
-	r = sync_inode(v, ino, in_log, ticket);
-	engine_enter(v);
-	if (r == 0 && ino->destroyed)
-		r = -EIO;
-	inode_unpin(v, ino);
-	engine_leave(v);
-	return r;
+	return r ? r : volume_fsync_end(v, &s);
 }
 
 /* ---- anchor ---- */

@@ -462,6 +462,51 @@ def maps():
     cut_and_grow("map", "EUCLEAN")
 
 
+def log_entry(runs, mode=0o100644, size=100000, cut=(1 << 64) - 1, version=1, flags=0, nsec=5, n_runs=None):
+    """runs: (first, number, kind); content of data runs is zeros."""
+    out = bytes([version, flags]) + u32(mode) + u32(1000) + u32(1000) + (u64(7) + u32(nsec)) * 3 + u64(size) + u64(cut)
+    out += varint(len(runs) if n_runs is None else n_runs)
+    out += b"".join(varint(first) + varint(n) + bytes([kind]) for first, n, kind in runs)
+    return out + bytes(4096 * sum(n for _, n, kind in runs if kind == 0))
+
+
+def log_inline(size, content):
+    return log_entry([], size=size, flags=1)[:-1] + content
+
+
+def log_entries():
+    put("log_entry", "seed", "ok", log_entry([(3, 1, 0), (9, 5, 1)], cut=50))
+    put("log_entry", "attributes", "ok", log_entry([]))
+    put("log_entry", "inline", "ok", log_inline(4, b"text"))
+    put("log_entry", "inline-empty", "ok", log_inline(0, b""))
+    put("log_entry", "holes-to-the-end", "ok", log_entry([(0, 1 << 32, 1)], size=16 << 40))
+
+    def bad(name, **kw):
+        put("log_entry", name, "EUCLEAN", log_entry([(3, 1, 0)], **kw))
+    bad("version", version=2)
+    bad("flags-unknown", flags=2)
+    bad("folder", mode=0o040755)
+    bad("no-type", mode=0o644)
+    bad("mode-beyond", mode=0o100644 | 1 << 20)
+    bad("size-beyond-end", size=(16 << 40) + 1)
+    bad("nanoseconds", nsec=10 ** 9)
+    bad("runs-promised", n_runs=2)
+    bad("runs-too-few", n_runs=0)
+    put("log_entry", "runs-beyond-64", "EUCLEAN", log_entry([(i, 1, 1) for i in range(65)]))
+    put("log_entry", "runs-huge", "EUCLEAN", log_entry([], n_runs=(1 << 64) - 1))
+    put("log_entry", "run-empty", "EUCLEAN", log_entry([(3, 0, 1)]))
+    put("log_entry", "run-kind", "EUCLEAN", log_entry([(3, 1, 2)]))
+    put("log_entry", "run-beyond-end", "EUCLEAN", log_entry([(1 << 32, 1, 1)]))
+    put("log_entry", "run-overflow", "EUCLEAN", log_entry([((1 << 64) - 1, 2, 1)]))
+    put("log_entry", "run-number-huge", "EUCLEAN", log_entry([(0, (1 << 64) - 1, 1)]))
+    put("log_entry", "data-lacking", "EUCLEAN", log_entry([(0, 2, 0)])[:-4096])
+    put("log_entry", "inline-short", "EUCLEAN", log_inline(5, b"text"))
+    put("log_entry", "inline-long", "EUCLEAN", log_inline(3, b"text"))
+    put("log_entry", "inline-beyond-2048", "EUCLEAN", log_inline(2049, bytes(2049)))
+    put("log_entry", "varint-overlong", "EUCLEAN", log_entry([])[:-1] + b"\x80\0")
+    cut_and_grow("log_entry", "EUCLEAN")
+
+
 INODE_TIMES, INODE_TAIL = 34, 82  # four times; parent, slots, mapped, inline
 INODE_EMPTY = INODE_TAIL + 24 + 1  # without content
 
@@ -820,6 +865,7 @@ CORPUS = {
                                       "announcement", "manifest"]],
     "fuzz_map": [("map", b"")],
     "fuzz_inode": [("inode", b"")],
+    "fuzz_log": [("log_entry", b"\0")],
     "fuzz_bucket": [("bucket", b"")],
     "fuzz_xattrs": [("xattrs", b""), ("xattr_record", b""), ("acl", b"")],
     "fuzz_set_body": [("node", b"\x01"), ("name", b"\x02"), ("data", b"\x03"), ("sign", b"\x07"), ("delta", b"\x08")],
@@ -850,7 +896,7 @@ def main():
         if folder.is_dir():
             shutil.rmtree(folder)
     subprocess.run([f"{sys.argv[1]}/tests/make_seeds", here], check=True)
-    for make in [header, anchor, escrow, keytree, keystate, notes, manifest, inventory, maps, inodes, buckets, xattrs, xattr_records, acls,
+    for make in [header, anchor, escrow, keytree, keystate, notes, manifest, inventory, maps, log_entries, inodes, buckets, xattrs, xattr_records, acls,
                  deltas, sets, trail, conf, control]:
         make()
     make_corpus()

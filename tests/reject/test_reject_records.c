@@ -6,6 +6,7 @@
 #include "tests/reject/reject.h"
 
 #include "fs/engine_internal.h"
+#include "fs/log.h"
 
 static int map(const uint8_t *p, size_t len, struct diag *d)
 {
@@ -30,6 +31,19 @@ static int inode(const uint8_t *p, size_t len, struct diag *d)
 	int r = inode_decode(p, len, &rec);
 	if (r < 0)
 		assert_memory_equal(&rec, &untouched, sizeof(rec));
+	return r;
+}
+
+static int log_entry(const uint8_t *p, size_t len, struct diag *d)
+{
+	struct log_entry e, untouched;
+
+	(void)d;
+	memset(&untouched, 0x5a, sizeof(untouched));
+	memcpy(&e, &untouched, sizeof(e));
+	int r = log_entry_decode(p, len, &e);
+	if (r < 0)
+		assert_memory_equal(&e, &untouched, sizeof(e));
 	return r;
 }
 
@@ -90,6 +104,7 @@ int main(void)
 {
 	static const struct reject_parser parsers[] = {
 	    {"map", map, false, DIAG_NONE, DIAG_NONE},
+	    {"log_entry", log_entry, false, DIAG_NONE, DIAG_NONE},
 	    {"inode", inode, false, DIAG_NONE, DIAG_NONE},
 	    {"bucket", bucket, false, DIAG_NONE, DIAG_NONE},
 	    {"xattrs", xattrs, false, DIAG_NONE, DIAG_NONE},
