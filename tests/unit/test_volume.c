@@ -129,6 +129,27 @@ static void dot_names(void **state)
 }
 
 /* Promise: removing obeys types and emptiness; link counts follow. */
+/* A file handle names an inode by its number alone: of any type, as long as it has a link. */
+static void found_by_number(void **state)
+{
+	struct fixture *fx = *state;
+	uint64_t id = make_file(fx->v, VOLUME_ROOT_ID, "f", 'f', 9000);
+	struct volume_attr a;
+
+	fixture_remount(fx);
+	assert_int_equal(find(fx->v, id, ".", &a), 0);
+	assert_int_equal(a.id, id);
+	assert_int_equal(a.size, 9000);
+	assert_int_equal(find(fx->v, id, "..", &a), -ENOTDIR);
+	assert_int_equal(find(fx->v, id + 1000000, ".", &a), -ENOENT);
+	assert_int_equal(volume_open_file(fx->v, id, false), 0);
+	assert_int_equal(volume_unlink(fx->v, VOLUME_ROOT_ID, "f"), 0);
+	assert_int_equal(find(fx->v, id, ".", &a), -ENOENT);
+	volume_release_file(fx->v, id, false);
+	assert_int_equal(find(fx->v, id, ".", &a), -ENOENT);
+	assert_int_equal(fx->n_alarms, 0);
+}
+
 static void removal_rules(void **state)
 {
 	struct volume *v = ((struct fixture *)*state)->v;
@@ -436,7 +457,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(survives_remount), T(name_rules),
-	    T(dot_names),        T(removal_rules),
+	    T(dot_names), T(found_by_number),        T(removal_rules),
 	    T(removed_folder),   T(rename_rules),
 	    T(exchange),         T(history_and_lineage),
 	    T(stable_cookies),   T(readdir_plus_references),
