@@ -43,5 +43,11 @@ int backup_scrub(struct repo *r, const struct set_manifest *m, struct backup_ver
  */
 int backup_verify(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		  struct backup_verdict *ret, struct diag *d);
+/*
+ * With keys: every delta of set i of the catalogue makes what its digest says, from what the chain holds. What
+ * does not is added to *io. A chain that is not whole is no finding of this set.
+ */
+int backup_verify_deltas(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t i,
+			 struct backup_verdict *io, struct diag *d);
 
 #endif

@@ -381,8 +381,9 @@ int restore_run(const struct restore_request *in, struct restore_result *ret, st
 	*ret = r->res;
 	if (err == 0 && r->res.n_damaged)
 		err = diag_fail(d, DIAG_SET_DAMAGED, -EBADMSG,
-				"%llu entries could not be restored, first %s",
-				(unsigned long long)r->res.n_damaged, r->res.first_damaged);
+				"set %s: %llu entries could not be restored, first %s",
+				setview_id(r->sv), (unsigned long long)r->res.n_damaged,
+				r->res.first_damaged);
 	else if (err == 0 && r->res.n_refused)
 		err = diag_fail_errno(
 		    d, -EPERM, "%llu entries lack an owner, attribute or device, first %s/%s",

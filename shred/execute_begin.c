@@ -242,7 +242,7 @@ static int check(struct execution *x, int64_t now, struct diag *d)
 		r = check_drift(x, d);
 	if (r == 0 && x->o.backups_kept)
 		r = keep_check(x->ctx, x->ids, x->n_ids, d);
-	return r;
+	return r ? r : spare_survivors(x, d);
 }
 
 void execution_record_refusal(const struct shred_context *ctx, const struct order *o,

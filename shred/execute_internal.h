@@ -15,6 +15,7 @@
 #define STEP_LEN 64
 
 #define OPERATION_BEGIN "destroy.begin"
+#define OPERATION_SPARE "destroy.spare"
 #define OPERATION_PUNCTURE "destroy.puncture"
 #define OPERATION_VERIFY "destroy.verify"
 #define OPERATION_CERTIFY "destroy.certify"
@@ -63,6 +64,11 @@ int execution_no_strays(const struct execution *x, struct diag *d);
 /* With backups kept: DIAG_POLICY unless a set of some repository opens and holds every live file as
  * it is now. */
 int keep_check(const struct shred_context *ctx, const uint64_t *ids, size_t n, struct diag *d);
+
+/* --- spare.c --- */
+
+/* When backups are destroyed: no set holds what stays as a delta on what goes. DIAG_SET_DAMAGED. */
+int spare_survivors(const struct execution *x, struct diag *d);
 
 /* --- execute_announce.c --- */
 

@@ -35,6 +35,9 @@ int step_puncture(struct execution *x, struct diag *d)
 	 * punctured a folder takes no new ones. */
 	int r = execution_punctured(x) ? 0 : execution_no_strays(x, d);
 
+	/* A set may have been taken between two runs, too. */
+	if (r == 0 && !execution_punctured(x))
+		r = spare_survivors(x, d);
 	if (r == 0 && x->n_ranges)
 		r = keyring_puncture(x->kr, execution_trees(&x->o), x->ranges, x->n_ranges,
 				     x->o.number, &pending, d);

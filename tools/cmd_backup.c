@@ -298,6 +298,8 @@ static int look(const struct located_repo *lr, struct keyring *kr, const char *s
 		struct backup_verdict v = {0};
 		int err = kr ? backup_verify(lr->repo, kr, &lr->catalog.sets[i], &v, d)
 			     : backup_scrub(lr->repo, &lr->catalog.sets[i], &v, d);
+		if (err == 0 && kr)
+			err = backup_verify_deltas(lr->repo, kr, &lr->catalog, i, &v, d);
 		if (err)
 			return err;
 		add(t, &v);

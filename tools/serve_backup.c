@@ -160,7 +160,7 @@ int serve_op_backup_run(struct server *s, const struct peer *p, const json_t *re
 			struct diag *d)
 {
 	if (!serve_claim(s, &s->busy_backup))
-		return diag_fail(d, DIAG_EXISTS, -EBUSY, "a backup of %s is running", s->mountpoint);
+		return diag_fail(d, DIAG_EXISTS, -EBUSY, "a backup or an execution on %s is running", s->mountpoint);
 	int err = run_backup(s, p, req, fd, ret, d);
 	serve_unclaim(s, &s->busy_backup);
 	return err;

@@ -442,8 +442,14 @@ int serve_op_execute(struct server *s, const struct peer *p, const json_t *req, 
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "no order given");
 	if (!begin(s, number))
 		return diag_fail(d, DIAG_EXISTS, -EBUSY, "an execution on %s is running", s->mountpoint);
-	int err = execute(s, p, number, fd, ret, d);
+	/* A set that is being taken could be made from what goes. */
+	bool alone = serve_claim(s, &s->busy_backup);
+	int err = alone ? execute(s, p, number, fd, ret, d)
+			: diag_fail(d, DIAG_EXISTS, -EBUSY, "a backup of %s is running; execute order %s when it has ended",
+				    s->mountpoint, number);
 	pthread_mutex_lock(&s->lock);
+	if (alone)
+		s->busy_backup = false;
 	s->executing[0] = 0;
 	s->busy_destroy = false;
 	pthread_mutex_unlock(&s->lock);
