@@ -217,3 +217,35 @@ int backup_lineage_basis(struct backup_lineage *l, uint64_t id, struct backup_ba
 	}
 	return -ENOENT;
 }
+
+/* --- overlays --- */
+
+int backup_lineage_worn(struct backup_lineage *l, uint64_t id, uint64_t range)
+{
+	const struct set_key key = {.id = id, .class = SET_DATA, .sub = range};
+	uint64_t ground = 0, over = 0;
+	struct set_cursor *c;
+	struct set_entry e;
+	unsigned n = 0;
+	uint32_t set;
+
+	if (!open_view(l))
+		return 0;
+	int more = set_cursor_open(l->view->index, l->view->n_chain, &key, &key, &c);
+	if (more)
+		return more;
+	while ((more = set_cursor_next(c, &e, &set)) > 0) {
+		if (e.flags & SET_OVERLAY) {
+			over += e.len;
+			n++;
+			continue;
+		}
+		/* A delta takes little, and rests on more. */
+		ground = set_entry_is_delta(&e) ? SET_RANGE : e.len;
+		over = n = 0;
+	}
+	set_cursor_close(c);
+	if (more == -ENOMEM)
+		return more;
+	return more == 0 && (n >= BACKUP_OVERLAYS_MAX || over > ground / 2);
+}

@@ -3,7 +3,7 @@
  *
  * When a program writes a file anew and renames it over the old one, the engine joins the two
  * (docs/format.md "History"). The basis is the nearest file on the way back that the parent's chain
- * has a signature of. It lies in the set's own chain, so whatever keeps the set keeps it too.
+ * has a signature of; and how much the chain has piled up over a range that changes in place. It lies in the set's own chain, so whatever keeps the set keeps it too.
  */
 #ifndef COFFER_BACKUP_BACKUP_LINEAGE_H
 #define COFFER_BACKUP_BACKUP_LINEAGE_H
@@ -32,5 +32,12 @@ void backup_lineage_free(struct backup_lineage *l);
  * whole. -ENOMEM; -EIO when the volume's lineage cannot be read.
  */
 int backup_lineage_basis(struct backup_lineage *l, uint64_t id, struct backup_basis *ret);
+/*
+ * Whether a range of a file should be stored whole again: what lies over its ground in the parent's chain takes
+ * more than half of what the ground takes, or is BACKUP_OVERLAYS_MAX records. 1, 0; a chain that cannot be read answers 0.
+ * -ENOMEM.
+ */
+#define BACKUP_OVERLAYS_MAX 32
+int backup_lineage_worn(struct backup_lineage *l, uint64_t id, uint64_t range);
 
 #endif

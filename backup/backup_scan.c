@@ -4,7 +4,8 @@
  * Map groups arrive in order, four to a range of 1 MiB. They are collected until the range or the
  * file changes, then become one DATA record: the blocks born since the parent set, and the holes of
  * every group that changed. When that is more than half of the range, and all of it is at hand, the
- * whole range is stored, so that restoring needs no older record.
+ * whole range is stored, so that restoring needs no older record; so it is when too much lies over the
+ * record that the older sets have of it.
  *
  * A file that is stored whole gets a signature on the way (backup_sums.h); one that the parent does not
  * have and that was saved over one it has becomes a delta (backup_delta.h).
@@ -188,14 +189,43 @@ static int add_range(struct scan *s, const uint8_t what[SET_RANGE_BLOCKS])
 	return backup_delta_range(s->delta, &r);
 }
 
+/* The groups that did not change, too: everything that the range holds. */
+static int complete_range(struct scan *s, uint8_t what[SET_RANGE_BLOCKS])
+{
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < SET_RANGE_GROUPS; i++)
+		if (!(s->present >> i & 1))
+			err = volume_snapshot_map(s->in->volume, s->snap, s->id,
+						  s->range * SET_RANGE_GROUPS + i, &s->groups[i]);
+	for (size_t i = 0; i < SET_RANGE_BLOCKS; i++)
+		what[i] = entry(s, i)->slot == MAP_HOLE ? SET_BLOCK_HOLE : SET_BLOCK_DATA;
+	return err;
+}
+
+/* What of the range is to be stored, and its bytes. */
+static int take_range(struct scan *s, uint8_t what[SET_RANGE_BLOCKS], bool *ret_alone)
+{
+	int worn = 0, err = 0;
+
+	*ret_alone = classify(s, what);
+	if (!*ret_alone)
+		worn = backup_lineage_worn(s->lineage, s->id, s->range);
+	if (worn > 0) {
+		*ret_alone = true;
+		err = complete_range(s, what);
+	}
+	return worn < 0 ? worn : err ? err : read_blocks(s, what);
+}
+
 static int flush_range(struct scan *s)
 {
 	uint8_t what[SET_RANGE_BLOCKS];
+	bool alone;
 
 	if (!s->present)
 		return 0;
-	bool alone = classify(s, what);
-	int err = read_blocks(s, what);
+	int err = take_range(s, what, &alone);
 	s->present = 0;
 	if (err) { /* without its record the file is incomplete, and a restore that counts its blocks
 		      will say so */

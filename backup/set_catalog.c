@@ -48,6 +48,9 @@ static int by_time(const void *a, const void *b)
 		return x->to_txn < y->to_txn ? -1 : 1;
 	if (x->time != y->time)
 		return x->time < y->time ? -1 : 1;
+	/* What stands for a set comes after it. */
+	if (!x->merged != !y->merged)
+		return x->merged ? 1 : -1;
 	return strcmp(x->id, y->id);
 }
 

@@ -272,6 +272,29 @@ int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint
 	return r;
 }
 
+int volume_snapshot_map(struct volume *v, const struct volume_snapshot *s, uint64_t id, uint64_t group,
+			struct map_group *ret)
+{
+	struct rstore_key key = engine_file_key_at(id, SUB_MAP, group);
+	CLEANUP_BYTES struct bytes_w rec = {0};
+	struct map_group g;
+
+	engine_enter(v);
+	int r = rstore_snap_get(v->rs, &s->snap, &key, &rec, NULL);
+	if (r == -ENOENT) {
+		map_init(&g);
+		r = 0;
+	} else if (r == 0) {
+		r = map_decode(rec.buf, rec.len, &g);
+	}
+	if (r && r != -EKEYREVOKED)
+		r = engine_fault(v, r, id, "block map", group * MAP_GROUP_BYTES);
+	engine_leave(v);
+	if (r == 0)
+		*ret = g;
+	return r;
+}
+
 static bool snapshot_is_open(struct volume *v, const struct volume_snapshot *s)
 {
 	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];

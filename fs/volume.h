@@ -260,6 +260,10 @@ struct volume_snap_ops {
  * volume_snapshot_read and volume_snapshot_inode. A damaged record ends it with -EIO. */
 int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint64_t since,
 			 const struct volume_snap_ops *ops, void *arg);
+/* The group of 64 blocks as the snapshot has it, changed or not; all holes when it has no record. -EKEYREVOKED
+ * when it was destroyed meanwhile, -EIO. */
+int volume_snapshot_map(struct volume *v, const struct volume_snapshot *s, uint64_t id, uint64_t group,
+			struct map_group *ret);
 /* n entries of the group from index first, which must not be holes, decrypted into buf (n *
  * MAP_BLOCK). */
 int volume_snapshot_read(struct volume *v, const struct volume_snapshot *s, uint64_t id,

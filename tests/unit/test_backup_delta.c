@@ -381,6 +381,32 @@ static void what_copies_from_everywhere_is_stored_whole(void **state)
 	free(u.p);
 }
 
+/* Changes in place pile up in the sets until they take half of what they lie on; then they are one again. */
+static void many_changes_in_place_make_a_range_whole(void **state)
+{
+	struct backup_fixture *b = *state;
+	struct text t = text_of(21, 2 * MIB);
+	uint64_t id = make(b->fx->v, VOLUME_ROOT_ID, "database", S_IFREG | 0644);
+	size_t n_whole = 0;
+
+	write_at(b->fx->v, id, t.p, t.len, 0);
+	back_up_only(b, false);
+	for (unsigned i = 0; i < 12; i++) {
+		CLEANUP_FREE uint8_t *page = noise(100 + i, 64 * KIB);
+
+		/* Always the same group of the first range: the others do not come with it. */
+		write_at(b->fx->v, id, page, 64 * KIB, 128 * KIB);
+		memcpy(t.p + 128 * KIB, page, 64 * KIB);
+		uint64_t size = back_up_size(b, false);
+		assert_true(size < 100 * KIB || (size > MIB && size < MIB + 100 * KIB));
+		n_whole += size > MIB;
+	}
+	/* Eight of 64 KiB with their frames are more than half of a MiB. */
+	assert_int_equal(n_whole, 1);
+	expect_version(b, 12, "database", &t);
+	free(t.p);
+}
+
 /* ---- what is wrong ---- */
 
 /* The basis is destroyed under the delta: told, and nothing else comes in its place. */
@@ -749,6 +775,7 @@ int main(void)
 	    ONE(saving_often_between_sets_is_one_delta),
 	    ONE(changes_in_place_before_and_after),
 	    ONE(holes_stay_holes),
+	    ONE(many_changes_in_place_make_a_range_whole),
 	    ONE(what_gains_nothing_is_stored_whole),
 	    ONE(what_copies_from_everywhere_is_stored_whole),
 	    ONE(a_destroyed_basis_is_told),
