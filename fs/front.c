@@ -23,25 +23,9 @@
 static void front_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct front *f = userdata;
-	const unsigned wanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
-				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
-				FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS;
 
-	conn->want |= conn->capable & wanted;
-	/*
-	 * Only the kernel changes files, so it need not look for changes; and locks stay its own. With
-	 * ATOMIC_O_TRUNC, which libfuse wants by default, nobody would ask us to truncate but open.
-	 */
-	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_FLOCK_LOCKS |
-			FUSE_CAP_POSIX_LOCKS | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV);
 	front_device_init(conn);
 	f->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-	conn->max_write = FRONT_MAX_REQUEST;
-	conn->max_readahead = FRONT_READAHEAD;
-	conn->time_gran = 1;
-	conn->max_background = 64;
-	conn->congestion_threshold = 48;
 }
 
 void front_stat(const struct volume_attr *a, struct stat *ret)

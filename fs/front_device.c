@@ -138,13 +138,46 @@ static void note_request(struct current *c, const void *buf, size_t len)
 #endif
 }
 
-void front_device_init(struct fuse_conn_info *conn)
+static void want(struct fuse_conn_info *conn, uint64_t flag, bool on)
 {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	fuse_set_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+	if (on)
+		fuse_set_feature_flag(conn, flag);
+	else
+		fuse_unset_feature_flag(conn, flag);
 #else
-	(void)conn; /* amend_init */
+	conn->want = on ? conn->want | (conn->capable & (unsigned)flag) : conn->want & ~(unsigned)flag;
 #endif
+}
+
+void front_device_init(struct fuse_conn_info *conn)
+{
+	static const uint64_t wanted[] = {
+		FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK, FUSE_CAP_READDIRPLUS,
+		FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_ASYNC_READ, FUSE_CAP_ASYNC_DIO,
+		FUSE_CAP_EXPORT_SUPPORT, FUSE_CAP_CACHE_SYMLINKS,
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+		FUSE_CAP_HANDLE_KILLPRIV_V2, /* before: amend_init */
+#endif
+	};
+	/*
+	 * Only the kernel changes files, so it need not look for changes; and locks stay its own. With
+	 * ATOMIC_O_TRUNC, which libfuse wants by default, nobody would ask us to truncate but open.
+	 */
+	static const uint64_t unwanted[] = {
+		FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_FLOCK_LOCKS, FUSE_CAP_POSIX_LOCKS,
+		FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_HANDLE_KILLPRIV,
+	};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		want(conn, wanted[i], true);
+	for (size_t i = 0; i < sizeof(unwanted) / sizeof(*unwanted); i++)
+		want(conn, unwanted[i], false);
+	conn->max_write = FRONT_DEVICE_MAX_REQUEST;
+	conn->max_readahead = FRONT_DEVICE_READAHEAD;
+	conn->time_gran = 1;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
 }
 
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)

@@ -21,7 +21,11 @@ void front_device_free(struct front_device *d);
  * end early is sent a signal that interrupts system calls.
  */
 void front_device_loop(struct front_device *d);
-/* In init handlers: asks for FUSE_HANDLE_KILLPRIV_V2 where the kernel offers it, also with a libfuse that does not know it. */
+#define FRONT_DEVICE_MAX_REQUEST (1u << 20)
+/* What the kernel reads ahead of a reader: as many requests of the full size as keep disk and processors busy at once. */
+#define FRONT_DEVICE_READAHEAD (4 * FRONT_DEVICE_MAX_REQUEST)
+/* In init handlers: asks the kernel for all that it can take off a filesystem of one owner. FUSE_HANDLE_KILLPRIV_V2 also with a
+ * libfuse that does not know it. */
 void front_device_init(struct fuse_conn_info *conn);
 /* Whether the caller lacks CAP_FSETID: for what changes content without having such a bit (fallocate, copy_file_range). One whom
  * we cannot see (of a foreign pid namespace) does. Reads a file of /proc. */

@@ -17,11 +17,8 @@
 #define FRONT_THREADS 4
 /* The store has one owner and the kernel makes every change, so what it caches stays true. */
 #define FRONT_TIMEOUT 86400.0
-#define FRONT_MAX_REQUEST (1u << 20)
 /* FATTR_KILL_SUIDGID: whoever gives the file away or truncates it has its set-id bits cleared. libfuse passes the bit on. */
 #define FRONT_SET_ATTR_KILLS (1 << 11)
-/* What the kernel reads ahead of a reader: as many requests of the full size as keep disk and processors busy at once. */
-#define FRONT_READAHEAD (4 * FRONT_MAX_REQUEST)
 
 /* Requests that wait for one kind of sync (fs/front_sync.c). */
 struct front_sync;

@@ -12,7 +12,7 @@
 
 #include "core/cleanup.h"
 
-#define READAHEAD_KIB (FRONT_READAHEAD >> 10) /* the kernel caps it at what INIT agrees on */
+#define READAHEAD_KIB (FRONT_DEVICE_READAHEAD >> 10) /* the kernel caps it at what INIT agrees on */
 
 /* The octal escapes of the mount table, undone in place. */
 static void unescape(char *s)
