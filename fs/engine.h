@@ -124,7 +124,7 @@ struct volume {
 	bool used_known;	      /* else used_records is to be counted anew */
 	bool recounting;	      /* .. and is: up to this id, to this sum */
 	uint64_t recount_id, recount_sum;
-	size_t n_lru;
+	size_t n_lru, lru_bytes; /* of them; of their content */
 	uint8_t session[MAP_SESSION_LEN]; /* of this mount, for block keys */
 	uint64_t session_counter;         /* blocks sealed in it */
 	struct object_cache *objects;
@@ -260,6 +260,7 @@ int inode_decode(const void *p, size_t len, struct inode_record *ret);
 
 /* --- record_pad.c --- */
 #define RECORD_PAD 128u
+#define RECORD_PAD_WIDE 2048u
 /* Zeros after a record of len bytes. */
 void record_pad(struct bytes_w *out, size_t len);
 /* Whether what follows the first used bytes is the padding that record_pad would have written. */

@@ -18,6 +18,8 @@
 #define ENGINE_ANCHOR_SECONDS 60
 /* Unused inodes kept in memory, whether the kernel refers to them or not. */
 #define ENGINE_LRU_MAX 65536u
+/* What their contents may take of memory in all. */
+#define ENGINE_LRU_BYTES ((size_t)16 << 20)
 
 /* --- engine_keys.c --- */
 /* rstore's question; arg is the volume. */

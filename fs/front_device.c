@@ -6,10 +6,6 @@
  * while more requests wait) it passes the turn on and others go on reading. That is cheaper than waking another thread for every
  * request, and nobody waits for somebody else's sync.
  *
- * Waiting. To wake a sleeping processor costs more than most requests do. So when requests come in quick succession the thread
- * looks for the next one for some microseconds before it sleeps; how long follows from how long that has lately taken, and falls to
- * nothing when it does not pay. On a single processor it would only keep the client from running, so there it never does.
- *
  * Set-id bits. With FUSE_HANDLE_KILLPRIV_V2 the kernel need not ask for security.capability before every write of a file and
  * for its mode before every chown. libfuse before 3.17 does not know the flag, and no libfuse passes on the one bit of a write
  * that says whose duty it is. The INIT reply is therefore amended on its way out, and the bit taken from the raw request. Kernel
@@ -18,7 +14,6 @@
 #include "fs/front_device.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
@@ -27,13 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
 
-#define SPIN_MAX_NS 60000
-#define SPIN_MIN_NS 2000 /* below: not at all */
 #define DATA_MANY 65536u /* bytes of one request from which on it is long by itself */
 #define CAP_FSETID_BIT 4
 
@@ -41,9 +33,7 @@ struct front_device {
 	struct fuse_session *se;
 	void (*amend)(void *request, size_t len);
 	int fd;
-	bool may_spin;
 	pthread_mutex_t turn;
-	int64_t spin_ns; /* guarded by turn */
 };
 
 /* What the thread is at. NULL in threads that libfuse runs itself (io_uring). */
@@ -54,63 +44,6 @@ static __thread struct current {
 	uint32_t write_flags;
 	uint64_t init_unique; /* of an INIT that offers what libfuse does not know; 0: none */
 } *current;
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* ---- waiting ---- */
-
-/* Waiting was worth it when a request came within the longest time that is ever waited. */
-static void adapt(struct front_device *d, int64_t waited)
-{
-	if (waited <= SPIN_MAX_NS)
-		d->spin_ns = 2 * waited > SPIN_MIN_NS ? 2 * waited : SPIN_MIN_NS;
-	else
-		d->spin_ns /= 2;
-	if (d->spin_ns > SPIN_MAX_NS)
-		d->spin_ns = SPIN_MAX_NS;
-}
-
-static ssize_t try_read(int fd, void *buf, size_t len)
-{
-	ssize_t n = read(fd, buf, len);
-
-	return n < 0 ? -errno : n;
-}
-
-static ssize_t spin(struct front_device *d, void *buf, size_t len, int64_t until)
-{
-	ssize_t n;
-
-	do {
-		n = try_read(d->fd, buf, len);
-	} while (n == -EAGAIN && now_ns() < until);
-	return n;
-}
-
-static ssize_t wait_request(struct front_device *d, void *buf, size_t len)
-{
-	struct pollfd p = {.fd = d->fd, .events = POLLIN};
-	ssize_t n = try_read(d->fd, buf, len);
-
-	if (n != -EAGAIN)
-		return n;
-	int64_t began = now_ns();
-	if (d->may_spin && d->spin_ns >= SPIN_MIN_NS)
-		n = spin(d, buf, len, began + d->spin_ns);
-	while (n == -EAGAIN) {
-		if (poll(&p, 1, -1) < 0)
-			return -errno;
-		n = try_read(d->fd, buf, len);
-	}
-	adapt(d, now_ns() - began);
-	return n;
-}
 
 /* ---- what libfuse does not pass on ---- */
 
@@ -182,17 +115,11 @@ void front_device_init(struct fuse_conn_info *conn)
 
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
-	struct current *c = current;
+	ssize_t n = read(fd, buf, len);
 	(void)userdata;
 
-	if (!c)
-		return read(fd, buf, len);
-	ssize_t n = wait_request(c->device, buf, len);
-	if (n < 0) {
-		errno = (int)-n;
-		return -1;
-	}
-	note_request(c, buf, (size_t)n);
+	if (n > 0 && current)
+		note_request(current, buf, (size_t)n);
 	return n;
 }
 
@@ -333,9 +260,6 @@ int front_device_new(struct fuse_session *se, void (*amend)(void *request, size_
 	d->se = se;
 	d->amend = amend;
 	d->fd = fuse_session_fd(se);
-	d->may_spin = sysconf(_SC_NPROCESSORS_ONLN) > 1;
-	if (fcntl(d->fd, F_SETFL, O_RDWR | O_NONBLOCK) != 0)
-		return -errno;
 	int err = fuse_session_custom_io(se, &io, d->fd);
 	if (err)
 		return err;

@@ -103,6 +103,7 @@ static void lru_remove(struct volume *v, struct vinode *ino)
 	ino->lru_prev = ino->lru_next = NULL;
 	ino->on_lru = false;
 	v->n_lru--;
+	v->lru_bytes -= ino->inline_len;
 }
 
 static void lru_append(struct volume *v, struct vinode *ino)
@@ -115,6 +116,7 @@ static void lru_append(struct volume *v, struct vinode *ino)
 	v->lru_tail = ino;
 	ino->on_lru = true;
 	v->n_lru++;
+	v->lru_bytes += ino->inline_len; /* does not change before it leaves the list */
 }
 
 void inode_retire(struct volume *v, struct vinode *ino)
@@ -122,7 +124,7 @@ void inode_retire(struct volume *v, struct vinode *ino)
 	if (!ino->on_lru)
 		lru_append(v, ino);
 	/* Without memory for its count it stays. */
-	while (v->n_lru > ENGINE_LRU_MAX &&
+	while ((v->n_lru > ENGINE_LRU_MAX || (v->lru_bytes > ENGINE_LRU_BYTES && v->n_lru > 1)) &&
 	       inode_refs_put(&v->refs, v->lru_head->id, v->lru_head->n_lookups) == 0)
 		inode_evict(v, v->lru_head);
 }

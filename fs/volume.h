@@ -33,8 +33,8 @@
 #define VOLUME_FIRST_ID 16
 #define VOLUME_NAME_MAX 255
 #define VOLUME_SIZE_MAX ((uint64_t)16 << 40)
-#define VOLUME_INLINE_MAX 2048u /* bytes of a small file kept in its inode record */
 #define VOLUME_CACHE_BYTES ((size_t)64 << 20) /* unless asked otherwise */
+#define VOLUME_INLINE_MAX 4095u /* bytes of a small file kept in its inode record: less than a block */
 #define VOLUME_COMMIT_SECONDS 5
 
 struct volume;

@@ -20,6 +20,7 @@
 #define TIMEOUT 86400.0
 #define BUCKETS (1u << 18)
 #define BLOCK 4096u
+#define THREADS 4
 
 struct inode;
 
@@ -590,7 +591,7 @@ int main(int argc, char **argv)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	struct front_device *device;
-	pthread_t second;
+	pthread_t more;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: memfs MOUNTPOINT\n");
@@ -604,8 +605,9 @@ int main(int argc, char **argv)
 	struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	if (!se || fuse_session_mount(se, argv[1]) != 0 || front_device_new(se, NULL, &device) != 0)
 		return 1;
-	if (pthread_create(&second, NULL, serve, device) == 0)
-		pthread_detach(second);
+	for (int n = 1; n < THREADS; n++)
+		if (pthread_create(&more, NULL, serve, device) == 0)
+			pthread_detach(more);
 	front_device_loop(device);
 	fuse_session_unmount(se);
 	return 0;

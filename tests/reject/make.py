@@ -512,7 +512,7 @@ INODE_EMPTY = INODE_TAIL + 24 + 1  # without content
 
 
 def padded(record):
-    return record + bytes(-len(record) % 128)
+    return record + bytes(-len(record) % (128 if len(record) < 2048 else 512))
 
 
 def inodes():
@@ -527,7 +527,7 @@ def inodes():
     spoil("nanoseconds-a-second", at(s, INODE_TIMES + 8, u32(1000000000)))
     spoil("nanoseconds-huge", at(s, INODE_TIMES + 12 + 8, u32(0xffffffff)))
     spoil("size-other-than-inline", at(s, 26, u64(6)))
-    spoil("inline-longer-than-2048", at(s, 26, u64(2049))[:-6] + varint(2049) + b"x" * 2049)
+    spoil("inline-longer-than-4095", at(s, 26, u64(4096))[:-6] + varint(4096) + b"x" * 4096)
     spoil("inline-and-blocks", at(s, 1, b"\x02"))
     spoil("inline-with-slots", at(s, INODE_TAIL + 8, u64(1)))
     spoil("inline-with-mapped", at(s, INODE_TAIL + 16, u64(1)))
