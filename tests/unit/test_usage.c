@@ -39,9 +39,9 @@ static void follows_changes(void **state)
 	assert_int_equal(used(v), 0);
 	a = make_file(v, VOLUME_ROOT_ID, "a", 'a', 1000);
 	assert_int_equal(used(v), 1000);
-	write_at(v, a, "x", 1, 2047);
-	assert_int_equal(used(v), 2048);
-	write_at(v, a, "x", 1, 2048);
+	write_at(v, a, "x", 1, 4094);
+	assert_int_equal(used(v), 4095);
+	write_at(v, a, "x", 1, 4095);
 	assert_int_equal(used(v), BLOCK);
 	write_at(v, a, "x", 1, 100 * BLOCK);
 	assert_int_equal(used(v), 2 * BLOCK);
