@@ -152,7 +152,7 @@ static const struct row rows[DIAG_N] = {
 	[DIAG_INTERRUPTED] = {"interrupted", "The command was stopped by a signal.",
 			      "Run it again; what was complete stands.", DIAG_EXIT_FAILED},
 	[DIAG_HOLD] = {"hold", "A legal hold or a retention date forbids this.",
-		       "See it with 'coffer hold list' and wait, or have the hold released.",
+		       "See it with 'coffer backup holds' and wait, or have the hold released.",
 		       DIAG_EXIT_REFUSED},
 	[DIAG_MEDIUM] = {"medium", "This is not the offline medium that it should be.",
 			 "Compare label and folder with 'coffer backup media list', or forget a medium that "

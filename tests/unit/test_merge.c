@@ -224,6 +224,33 @@ static void test_random_lives(void **state)
 	}
 }
 
+/*
+ * A signature tells of a file as it was at one moment. When what the file held then is merged away, it goes as well: the next
+ * version that is saved must not be made from it.
+ */
+static void test_stale_signature(void **state)
+{
+	struct backup_fixture *b = *state;
+	CLEANUP_FREE uint8_t *first = noise(1, 3 << 20), *second = noise(2, 1 << 20);
+	struct merge_figures f;
+	struct wanted w = {0};
+
+	want(b, &w, true);
+	uint64_t id = make(b->fx->v, VOLUME_ROOT_ID, "document", S_IFREG | 0644);
+	write_at(b->fx->v, id, first, 3 << 20, 0);
+	want(b, &w, false);
+	write_at(b->fx->v, id, second, 1 << 20, 1 << 20); /* in place, one range of three */
+	want(b, &w, false);
+	merge(b, 1, 2, &w, &f);
+	id = make(b->fx->v, VOLUME_ROOT_ID, "saving~", S_IFREG | 0644);
+	memset(first + 1000, 7, 3000);
+	write_at(b->fx->v, id, first, 3 << 20, 0);
+	assert_int_equal(volume_rename(b->fx->v, VOLUME_ROOT_ID, "saving~", VOLUME_ROOT_ID, "document", 0), 0);
+	want(b, &w, false);
+	expect_all(b, &w);
+	wanted_free(&w);
+}
+
 /* What came and went between two sets costs nothing afterwards; what was overwritten neither. */
 static void test_drops_what_is_covered(void **state)
 {
@@ -453,6 +480,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_random_lives, backup_setup, backup_teardown),
+		cmocka_unit_test_setup_teardown(test_stale_signature, backup_setup, backup_teardown),
 		cmocka_unit_test_setup_teardown(test_drops_what_is_covered, backup_setup, backup_teardown),
 		cmocka_unit_test_setup_teardown(test_destroyed_stays_destroyed, backup_setup, backup_teardown),
 		cmocka_unit_test_setup_teardown(test_damage_and_interruption, backup_setup, backup_teardown),
