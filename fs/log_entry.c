@@ -211,6 +211,16 @@ static int collect_runs(struct volume *v, struct vinode *ino, struct log_entry *
 	return 0;
 }
 
+/* What the runs have of the buffer; one that failed half way is counted. */
+static size_t data_len(const struct log_entry *e)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < LOG_RUNS_MAX; i++)
+		n += e->runs[i].hole ? 0 : (size_t)e->runs[i].n * MAP_BLOCK;
+	return n;
+}
+
 int log_entry_of(struct volume *v, struct vinode *ino, struct bytes_w *out)
 {
 	uint8_t data[DATA_UNLOGGED_BLOCKS * MAP_BLOCK];
@@ -238,7 +248,7 @@ int log_entry_of(struct volume *v, struct vinode *ino, struct bytes_w *out)
 		log_entry_encode(&e, out);
 		r = out->err;
 	}
-	secret_wipe(data, sizeof(data));
+	secret_wipe(data, data_len(&e));
 	return r;
 }
 
