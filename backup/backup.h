@@ -18,6 +18,7 @@ struct backup_request {
 	bool full;              /* else incremental when a parent fits */
 	const uint8_t *charter; /* 32 bytes */
 	struct trail_head trail;
+	uint64_t bytes_per_second; /* put into the repository and read back; 0: no limit */
 	/* Brings what programs wrote into the engine (front_flush); may be NULL. */
 	int (*flush)(void *arg);
 	/* Non-zero stops the run with -EINTR. Called a few times a second at most; may be NULL. */
@@ -25,9 +26,11 @@ struct backup_request {
 	void *arg;
 };
 /*
- * One set. A parent is the newest verified set of this repository on the volume's timeline. After a
- * failure the snapshot is closed, the unfinished set's objects are removed, and earlier sets are
- * untouched. Every pack is read back and compared before the manifest is written. ret->packs is the
+ * One set; before it, the set that an earlier run was interrupted at, gone on with on that run's snapshot. A
+ * parent is the newest verified set of this repository on the volume's timeline. After a failure earlier sets
+ * are untouched; the snapshot is closed and the unfinished set's objects are removed, or, when it is worth
+ * while (128 MiB or more were put, and the repository failed or progress said stop), both are left to the next
+ * run for a day. Every pack is read back and opened before the manifest is written. ret->packs is the
  * caller's (set_manifest_free).
  */
 int backup_run(const struct backup_request *in, struct set_manifest *ret, struct diag *d);

@@ -25,7 +25,7 @@
 
 struct scan {
 	const struct backup_request *in;
-	const struct volume_snapshot *snap;
+	struct volume_snapshot *snap;
 	struct set_writer *w;
 	uint64_t since, since_next_id;
 	struct bytes_w body;
@@ -263,6 +263,21 @@ static int put_signature(struct scan *s, unsigned depth, uint64_t carried)
 	return err;
 }
 
+/* All that comes before this place is in the set. */
+static int checkpoint(struct scan *s, uint64_t id, uint64_t group)
+{
+	const struct set_progress p = {
+	    .snap_id = s->snap->snap.id, .snap_txn = s->snap->snap.txn, .id = id, .group = group};
+
+	if (!set_writer_checkpoint_due(s->w))
+		return 0;
+	s->put_err = set_writer_checkpoint(s->w, &p);
+	if (s->put_err)
+		return s->put_err;
+	/* From now on there is something to go on with. */
+	return volume_snapshot_keep(s->in->volume, s->snap, time(NULL) + VOLUME_SNAPSHOT_KEEP_SECONDS);
+}
+
 /* Nothing more comes of the file at hand. */
 static int end_file(struct scan *s)
 {
@@ -306,6 +321,9 @@ static int on_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const st
 
 	if (s->present && (s->id != id || s->range != range)) {
 		int err = s->id != id ? end_file(s) : flush_range(s);
+		/* A file that is gone on with in its middle gets no signature; a delta cannot be. */
+		if (err == 0 && s->id == id && !s->delta)
+			err = checkpoint(s, id, group);
 		if (err)
 			return err;
 	}
@@ -334,6 +352,8 @@ static int on_inode(void *arg, const struct volume_snap_inode *in)
 	struct set_entry e = {.kind = SET_NODE, .id = in->attr.id, .version = in->txn};
 	int err = end_file(s);
 
+	if (err == 0)
+		err = checkpoint(s, in->attr.id, 0);
 	if (err)
 		return err;
 	n.in_blocks = S_ISREG(in->attr.mode) && !in->inline_data &&
@@ -414,9 +434,9 @@ static void scan_free(struct scan *s)
 }
 CLEANUP_DEFINE(scan, struct scan *, scan_free)
 
-int backup_scan(const struct backup_request *in, const struct volume_snapshot *snap,
+int backup_scan(const struct backup_request *in, struct volume_snapshot *snap,
 		const struct set_catalog *catalog, const struct set_manifest *parent,
-		struct set_writer *w, struct diag *d)
+		const struct set_progress *from, struct set_writer *w, struct diag *d)
 {
 	const struct volume_snap_ops ops = {
 	    .inode = on_inode, .name = on_name, .map = on_map, .gone = on_gone, .edge = on_edge};
@@ -434,7 +454,8 @@ int backup_scan(const struct backup_request *in, const struct volume_snapshot *s
 	s->w = w;
 	s->since = parent ? parent->to_txn : 0;
 	s->since_next_id = parent ? parent->next_id : 0;
-	int err = volume_snapshot_scan(in->volume, snap, s->since, &ops, s);
+	int err = volume_snapshot_scan_from(in->volume, snap, s->since, from ? from->id : 0, from ? from->group : 0,
+					    &ops, s);
 	if (err == 0)
 		err = end_file(s);
 	return err ? explain(s, err, d) : 0;

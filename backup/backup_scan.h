@@ -6,12 +6,13 @@
 #include "backup/set_writer.h"
 
 /*
- * Everything newer than parent, a set of the catalogue (NULL: everything), goes to w. What is destroyed
- * while this runs is left out. DIAG_INTERRUPTED when in->progress says so, DIAG_STORE_DAMAGED when the
+ * Everything newer than parent, a set of the catalogue (NULL: everything), goes to w, or what of it comes
+ * after a checkpoint (from; NULL: all). Now and then w gets a checkpoint; with the first one the snapshot is
+ * kept over restarts. What is destroyed while this runs is left out. DIAG_INTERRUPTED when in->progress says so, DIAG_STORE_DAMAGED when the
  * volume does not give what the snapshot holds, else what the repository answers.
  */
-int backup_scan(const struct backup_request *in, const struct volume_snapshot *snap,
+int backup_scan(const struct backup_request *in, struct volume_snapshot *snap,
 		const struct set_catalog *catalog, const struct set_manifest *parent,
-		struct set_writer *w, struct diag *d);
+		const struct set_progress *from, struct set_writer *w, struct diag *d);
 
 #endif

@@ -7,20 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "backup/pack_writer.h"
-#include "backup/set_index.h"
+#include "backup/set_writer_internal.h"
 #include "core/cleanup.h"
 
-struct set_writer {
-	struct repo *repo;
-	struct keyring *kr;
-	struct set_manifest m;
-	struct set_index_writer index;
-	struct pack_writer *packs;
-	struct throttle throttle;
-	struct bytes_w block;
-	uint64_t n_records, n_bytes;
-};
 
 /* A block of the index goes among the records. */
 static int put_block(void *arg, uint32_t number, const void *plain, size_t len, uint32_t *ret_pack,
@@ -34,11 +23,9 @@ static int put_block(void *arg, uint32_t number, const void *plain, size_t len, 
 	return err ? err : pack_writer_raw(w->packs, w->block.buf, w->block.len, ret_pack, ret_off);
 }
 
-int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
-		   struct set_writer **ret)
+int set_writer_make(struct repo *r, struct keyring *kr, const struct set_manifest *m, struct set_writer **ret)
 {
 	struct set_writer *w = calloc(1, sizeof(*w));
-	char name[SET_NAME_LEN];
 
 	if (!w)
 		return -ENOMEM;
@@ -49,24 +36,51 @@ int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest
 	w->m.n_packs = 0;
 	w->m.merged = m->merged ? strdup(m->merged) : NULL;
 	w->m.stands_for = m->stands_for ? strdup(m->stands_for) : NULL;
-	throttle_init(&w->throttle, 0);
-	if ((m->merged && !w->m.merged) || (m->stands_for && !w->m.stands_for)) {
-		set_writer_free(w);
-		return -ENOMEM;
-	}
-	set_id_new(time(NULL), w->m.id);
 	w->index.put = put_block;
 	w->index.arg = w;
-	set_object(w->m.id, SET_UNFINISHED, name);
-	int err = pack_writer_new(r, kr, &w->m, &w->throttle, &w->packs);
-	if (err == 0)
-		err = repo_put_new(r, name, NULL, 0);
+	throttle_init(&w->throttle, 0);
+	int err = (m->merged && !w->m.merged) || (m->stands_for && !w->m.stands_for)
+			  ? -ENOMEM
+			  : pack_writer_new(r, kr, m, &w->throttle, &w->packs);
 	if (err) {
 		set_writer_free(w);
 		return err;
 	}
 	*ret = w;
 	return 0;
+}
+
+int set_writer_new(struct repo *r, struct keyring *kr, const struct set_manifest *m,
+		   struct set_writer **ret)
+{
+	struct set_manifest named = *m;
+	char name[SET_NAME_LEN];
+	struct set_writer *w;
+
+	set_id_new(time(NULL), named.id);
+	named.packs = NULL;
+	named.n_packs = 0;
+	int err = set_writer_make(r, kr, &named, &w);
+	if (err)
+		return err;
+	set_object(named.id, SET_UNFINISHED, name);
+	err = repo_put_new(r, name, NULL, 0);
+	if (err) {
+		set_writer_free(w);
+		return err;
+	}
+	*ret = w;
+	return 0;
+}
+
+void set_writer_limit(struct set_writer *w, uint64_t bytes_per_second)
+{
+	w->throttle.bytes_per_second = bytes_per_second;
+}
+
+const char *set_writer_id(const struct set_writer *w)
+{
+	return w->m.id;
 }
 
 static void count(struct set_writer *w, const struct set_entry *e, size_t len)
@@ -125,8 +139,7 @@ void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint6
 	*ret_bytes = w->n_bytes;
 }
 
-/* Everything that was entered is in the repository, index blocks included, and stands in m. */
-static int settle(struct set_writer *w)
+int set_writer_settle(struct set_writer *w)
 {
 	int err = pack_writer_drain(w->packs);
 
@@ -175,7 +188,7 @@ int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct 
 {
 	CLEANUP_FREE char *text = NULL;
 	char name[SET_NAME_LEN];
-	int err = settle(w);
+	int err = set_writer_settle(w);
 
 	if (err == 0)
 		err = put_tables(w);

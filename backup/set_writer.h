@@ -28,6 +28,33 @@ void set_writer_figures(const struct set_writer *w, uint64_t *ret_records, uint6
 /* Last pack, index, manifest. *ret is the caller's. After a failure call set_writer_abort. */
 int set_writer_finish(struct set_writer *w, const uint8_t sign_seed[32], struct set_manifest *ret);
 void set_writer_abort(struct set_writer *w);
+/* Leaves in the repository what is there: a set that was not finished can be gone on with when it had a
+ * checkpoint, and is removed by a later run else. */
 void set_writer_free(struct set_writer *w);
+/* Bytes per second that are put and read back; 0: as fast as it goes. Before the first record. */
+void set_writer_limit(struct set_writer *w, uint64_t bytes_per_second);
+const char *set_writer_id(const struct set_writer *w);
+
+/* --- going on after an interruption (set_progress.c) --- */
+
+/* How far a run had come: what comes before this place of the scan is in the set. */
+struct set_progress {
+	uint64_t snap_id, snap_txn;
+	uint64_t id, group; /* as in volume_snapshot_scan_from */
+};
+/* Whether so much was written since the last checkpoint that another is worth its price. */
+bool set_writer_checkpoint_due(const struct set_writer *w);
+/* Waits until everything entered is in the repository and verified, and notes that there, sealed. */
+int set_writer_checkpoint(struct set_writer *w, const struct set_progress *p);
+bool set_writer_has_checkpoint(const struct set_writer *w);
+/*
+ * What a run left of a set, from its note: the manifest's state, and how far it had come. ret->packs is the
+ * caller's (set_manifest_free). -ENOENT: no set is unfinished under that id, or it had no checkpoint;
+ * -EBADMSG: the note, or a pack that it counts on, is not as it was.
+ */
+int set_progress_load(struct repo *r, struct keyring *kr, const char *id, struct set_manifest *ret,
+		      struct set_progress *ret_p);
+/* Goes on with that set: packs behind the checkpoint are removed. Errors as above. */
+int set_writer_resume(struct repo *r, struct keyring *kr, const char *id, struct set_writer **ret);
 
 #endif

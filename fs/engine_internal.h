@@ -49,6 +49,8 @@ int snapshot_drop_all(struct volume *v);
 /* Closes those that an earlier mount left open: whoever read them is gone. Best effort; what they
  * kept goes with snapshot_drain_some. */
 void snapshot_close_leftover(struct volume *v);
+/* Closes those that were kept until a time that has come. The lock is held. */
+void snapshot_close_expired(struct volume *v);
 /* Removes some of what closed snapshots kept, with a commit; 1 when more is left. */
 int snapshot_drain_some(struct volume *v);
 

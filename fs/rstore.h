@@ -148,9 +148,9 @@ int rstore_snap_open(struct rstore *rs, struct rstore_snap *ret);
  * after a failure. -ESTALE when it is not open.
  */
 int rstore_snap_close(struct rstore *rs, uint64_t id);
-/* As rstore_snap_close for all, but only the first commit: what is left to remove goes with each
+/* As rstore_snap_close for several, but only the first commit: what is left to remove goes with each
  * later commit, some at a time; rstore_snap_drain_some makes one for that. */
-int rstore_snap_close_all(struct rstore *rs);
+int rstore_snap_close_begin(struct rstore *rs, const uint64_t *ids, size_t n);
 /* 1 when more is left, 0 when nothing was or is. */
 int rstore_snap_drain_some(struct rstore *rs);
 size_t rstore_snap_list(const struct rstore *rs, struct rstore_snap ret[RSTORE_SNAPSHOTS_MAX]);

@@ -194,12 +194,16 @@ int rstore_snap_close(struct rstore *rs, uint64_t id)
 	return r ? r : finish_closing(rs);
 }
 
-int rstore_snap_close_all(struct rstore *rs)
+int rstore_snap_close_begin(struct rstore *rs, const uint64_t *ids, size_t n)
 {
-	if (!rs->head.n_snaps)
+	if (n == 0)
 		return 0;
-	for (unsigned i = 0; i < rs->head.n_snaps; i++)
-		rs->head.snaps[i].closing = true;
+	for (size_t k = 0; k < n; k++) {
+		int i = find_open(&rs->head, ids[k]);
+
+		if (i >= 0)
+			rs->head.snaps[i].closing = true;
+	}
 	return rstore_commit_head(rs);
 }
 

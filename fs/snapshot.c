@@ -6,8 +6,9 @@
  * snapshot goes, so a crash in between leaves a snapshot without facts, which nobody can find; the
  * next opening closes such ones first. When the medium is nearly full all are closed: a backup can
  * be begun again, a writer would be refused. A mount that may write begins with closing what an
- * earlier one left: the process that read it is gone, and kept records and objects would stay for
- * ever.
+ * earlier one left, but for those that are to be kept until a time that has not come: a backup that
+ * was interrupted goes on with one of them. The committer closes those whose time has come, so kept
+ * records and objects do not stay for ever.
  */
 #include <errno.h>
 #include <time.h>
@@ -16,7 +17,8 @@
 #include "fs/engine_internal.h"
 
 #define COUNTER_SNAPSHOT 1
-#define FACTS_LEN 40
+#define FACTS_LEN 48
+#define KEEP_MAX (2 * VOLUME_SNAPSHOT_KEEP_SECONDS) /* a clock that was wrong keeps nothing for years */
 
 static struct rstore_key facts_key(uint64_t snap_id)
 {
@@ -33,6 +35,7 @@ static int facts_put(struct volume *v, const struct volume_snapshot *s)
 	bytes_put64(b + 16, s->next_link);
 	bytes_put64(b + 24, s->timeline);
 	bytes_put64(b + 32, (uint64_t)s->time);
+	bytes_put64(b + 40, (uint64_t)s->keep_until);
 	return rstore_put(v->rs, &key, b, sizeof(b));
 }
 
@@ -53,6 +56,7 @@ static int facts_get(struct volume *v, const struct rstore_snap *snap, struct vo
 	    .next_link = bytes_get64(w.buf + 16),
 	    .timeline = bytes_get64(w.buf + 24),
 	    .time = (int64_t)bytes_get64(w.buf + 32),
+	    .keep_until = (int64_t)bytes_get64(w.buf + 40),
 	};
 	return 0;
 }
@@ -161,20 +165,77 @@ int snapshot_drop_all(struct volume *v)
 	return r;
 }
 
-void snapshot_close_leftover(struct volume *v)
+/* The time until which it is kept has come, or is not one that was ever set. */
+static bool expired(const struct volume_snapshot *s)
 {
-	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
-	size_t n = rstore_snap_list(v->rs, list);
+	int64_t now = time(NULL);
+
+	return s->keep_until <= now || s->keep_until - now > KEEP_MAX;
+}
+
+/* Facts first. On a full medium this fails, and snapshot_drop_all takes them later. */
+static void close_some(struct volume *v, const uint64_t *ids, size_t n)
+{
 	int r = 0;
 
 	for (size_t i = 0; i < n && r == 0; i++) {
-		struct rstore_key key = facts_key(list[i].id);
+		struct rstore_key key = facts_key(ids[i]);
 
 		r = rstore_del(v->rs, &key);
 	}
-	/* On a full medium this fails, and snapshot_drop_all takes them later. */
 	if (r == 0)
-		(void)rstore_snap_close_all(v->rs);
+		(void)rstore_snap_close_begin(v->rs, ids, n);
+}
+
+void snapshot_close_leftover(struct volume *v)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	size_t n = rstore_snap_list(v->rs, list), n_close = 0;
+	uint64_t ids[RSTORE_SNAPSHOTS_MAX];
+	struct volume_snapshot s;
+
+	for (size_t i = 0; i < n; i++)
+		if (facts_get(v, &list[i], &s) != 0 || expired(&s))
+			ids[n_close++] = list[i].id;
+	close_some(v, ids, n_close);
+}
+
+void snapshot_close_expired(struct volume *v)
+{
+	struct rstore_snap list[RSTORE_SNAPSHOTS_MAX];
+	size_t n = rstore_snap_list(v->rs, list), n_close = 0;
+	uint64_t ids[RSTORE_SNAPSHOTS_MAX];
+	struct volume_snapshot s;
+
+	/* One that was never to be kept is somebody's who reads it now. */
+	for (size_t i = 0; i < n; i++)
+		if (facts_get(v, &list[i], &s) == 0 && s.keep_until && expired(&s))
+			ids[n_close++] = list[i].id;
+	if (n_close)
+		v->dead_waiting = true;
+	close_some(v, ids, n_close);
+}
+
+int volume_snapshot_keep(struct volume *v, struct volume_snapshot *s, int64_t until)
+{
+	struct volume_snapshot kept = *s;
+	struct volume_snapshot now;
+
+	kept.keep_until = until;
+	engine_enter(v);
+	int r = engine_writable(v);
+	if (r == 0) {
+		r = facts_get(v, &s->snap, &now);
+		r = r == -ENOENT ? -ESTALE : r; /* it was closed for its space */
+	}
+	if (r == 0)
+		r = facts_put(v, &kept);
+	if (r == 0)
+		r = engine_commit_records(v);
+	engine_leave(v);
+	if (r == 0)
+		*s = kept;
+	return r;
 }
 
 int snapshot_drain_some(struct volume *v)

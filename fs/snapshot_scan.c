@@ -246,6 +246,12 @@ static int deliver(struct scan *sc, const struct batch *b)
 int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint64_t since,
 			 const struct volume_snap_ops *ops, void *arg)
 {
+	return volume_snapshot_scan_from(v, s, since, 0, 0, ops, arg);
+}
+
+int volume_snapshot_scan_from(struct volume *v, const struct volume_snapshot *s, uint64_t since, uint64_t id,
+			      uint64_t group, const struct volume_snap_ops *ops, void *arg)
+{
 	/* Files, history and lineage lie side by side; what follows them is the engine's own. */
 	struct scan sc = {
 	    .v = v,
@@ -253,7 +259,7 @@ int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint
 	    .since = since,
 	    .ops = ops,
 	    .arg = arg,
-	    .next = engine_key(SPACE_FILE, NULL, 0),
+	    .next = group ? engine_file_key_at(id, SUB_MAP, group) : engine_file_key(id, SUB_INODE),
 	    .to = engine_key(SPACE_LOOKUP, NULL, 0),
 	};
 	__attribute__((cleanup(cleanup_batch))) struct batch *b = calloc(1, sizeof(*b));

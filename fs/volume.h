@@ -220,13 +220,18 @@ struct volume_snapshot {
 	uint64_t next_link; /* link ids at or above did not exist */
 	uint64_t timeline;  /* random number of this history; changes when history forks */
 	int64_t time;       /* unix seconds */
+	int64_t keep_until; /* unix seconds; 0: no longer than this mount */
 };
+#define VOLUME_SNAPSHOT_KEEP_SECONDS (24 * 60 * 60)
 /* Publishes everything, commits, opens. The engine closes it by itself when the medium is nearly
  * full; whatever is asked of it then is -ESTALE. */
 int volume_snapshot_open(struct volume *v, struct volume_snapshot *ret);
 int volume_snapshot_close(struct volume *v, const struct volume_snapshot *s);
+/* Has it outlive a restart or a crash until then, at most twice VOLUME_SNAPSHOT_KEEP_SECONDS from now; it is
+ * closed when that time has come. 0: not any more. Durable. -ESTALE when it is closed. */
+int volume_snapshot_keep(struct volume *v, struct volume_snapshot *s, int64_t until);
 /* One that is open, by rstore id: for resuming a run. A writable volume_open closes whatever an
- * earlier mount left open, so nothing is found across mounts but by a read-only one. -ENOENT */
+ * earlier mount left open and did not ask to keep. -ENOENT */
 int volume_snapshot_find(struct volume *v, uint64_t snap_id, struct volume_snapshot *ret);
 
 /* A file as the snapshot has it. Pointers are valid during the call. */
@@ -264,6 +269,9 @@ int volume_snapshot_scan(struct volume *v, const struct volume_snapshot *s, uint
  * when it was destroyed meanwhile, -EIO. */
 int volume_snapshot_map(struct volume *v, const struct volume_snapshot *s, uint64_t id, uint64_t group,
 			struct map_group *ret);
+/* The rest of such a scan: from the inode of id on, or (group not 0) from that group of its map. */
+int volume_snapshot_scan_from(struct volume *v, const struct volume_snapshot *s, uint64_t since, uint64_t id,
+			      uint64_t group, const struct volume_snap_ops *ops, void *arg);
 /* n entries of the group from index first, which must not be holes, decrypted into buf (n *
  * MAP_BLOCK). */
 int volume_snapshot_read(struct volume *v, const struct volume_snapshot *s, uint64_t id,

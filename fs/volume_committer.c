@@ -99,9 +99,11 @@ void *committer_main(void *volume)
 		 * again. */
 		(void)engine_commit(v, NULL);
 		if (++round % SNAPSHOT_ROUNDS == 0) {
-			pthread_mutex_lock(&v->lock);
+			engine_enter(v);
 			v->dead_waiting = true;
-			pthread_mutex_unlock(&v->lock);
+			if (engine_writable(v) == 0)
+				snapshot_close_expired(v);
+			engine_leave(v);
 		}
 		committer_chores(v);
 		(void)commit_anchor(v, false);

@@ -229,6 +229,112 @@ static void leftovers_are_closed(void **state)
 	assert_int_equal(f->n_alarms, 0);
 }
 
+/* One that is to be kept outlives a remount, with what it shows, until its time has come; a time that no run would set
+ * (a clock that was wrong) keeps nothing. */
+static void kept_until_then(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP_FREE uint8_t *p = fx_bytes(1, 100000);
+	uint64_t id = fx_file(f, VOLUME_ROOT_ID, "f", p, 100000);
+	const int64_t now = time(NULL), later = now + VOLUME_SNAPSHOT_KEEP_SECONDS;
+	struct volume_snapshot s, found;
+	struct volume_stat st;
+
+	assert_int_equal(volume_snapshot_open(f->v, &s), 0);
+	assert_int_equal(volume_snapshot_keep(f->v, &s, later), 0);
+	assert_int_equal(volume_unlink(f->v, VOLUME_ROOT_ID, "f"), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		fx_close(f);
+		fx_open(f);
+		committer_chores(f->v);
+		assert_int_equal(volume_snapshot_find(f->v, s.snap.id, &found), 0);
+		assert_int_equal(found.keep_until, later);
+		assert_int_equal(found.snap.txn, s.snap.txn);
+		assert_true(object_there(f, id));
+	}
+	engine_enter(f->v);
+	snapshot_close_expired(f->v);
+	engine_leave(f->v);
+	assert_int_equal(volume_snapshot_find(f->v, s.snap.id, &found), 0);
+	assert_int_equal(volume_snapshot_keep(f->v, &s, now - 1), 0);
+	engine_enter(f->v);
+	snapshot_close_expired(f->v);
+	engine_leave(f->v);
+	assert_int_equal(volume_snapshot_find(f->v, s.snap.id, &found), -ENOENT);
+	assert_int_equal(volume_snapshot_keep(f->v, &s, later), -ESTALE);
+
+	assert_int_equal(volume_snapshot_open(f->v, &s), 0);
+	engine_enter(f->v);
+	snapshot_close_expired(f->v); /* somebody reads it */
+	engine_leave(f->v);
+	assert_int_equal(volume_snapshot_find(f->v, s.snap.id, &found), 0);
+	assert_int_equal(volume_snapshot_keep(f->v, &s, now + 1000 * VOLUME_SNAPSHOT_KEEP_SECONDS), 0);
+	fx_close(f);
+	fx_open(f);
+	volume_stat(f->v, &st);
+	assert_int_equal(st.n_snapshots, 0);
+	committer_chores(f->v);
+	assert_false(object_there(f, id));
+}
+
+/* A scan that begins in the middle delivers just what a whole one delivers from there on. */
+struct seen_at {
+	uint64_t id, group;
+};
+struct seen_all {
+	struct seen_at v[64];
+	size_t n;
+};
+
+static int see_inode(void *arg, const struct volume_snap_inode *in)
+{
+	struct seen_all *a = arg;
+
+	a->v[a->n++] = (struct seen_at){in->attr.id, UINT64_MAX};
+	return 0;
+}
+
+static int see_map(void *arg, uint64_t id, uint64_t group, uint64_t txn, const struct map_group *g)
+{
+	struct seen_all *a = arg;
+
+	(void)txn;
+	(void)g;
+	a->v[a->n++] = (struct seen_at){id, group};
+	return 0;
+}
+
+static void scans_from_the_middle(void **state)
+{
+	static const struct volume_snap_ops ops = {.inode = see_inode, .map = see_map};
+	struct fixture *f = *state;
+	CLEANUP_FREE uint8_t *p = fx_bytes(1, 1 << 20);
+	struct volume_snapshot s;
+	struct seen_all all = {0};
+	char name[8];
+
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		fx_file(f, VOLUME_ROOT_ID, name, p, i % 2 ? 1 << 20 : 10);
+	}
+	assert_int_equal(volume_snapshot_open(f->v, &s), 0);
+	assert_int_equal(volume_snapshot_scan(f->v, &s, 0, &ops, &all), 0);
+	assert_true(all.n >= 5 + 2 * 4);
+	for (size_t i = 0; i < all.n; i++) {
+		struct seen_all rest = {0};
+
+		if (all.v[i].group == 0)
+			continue; /* a file is begun with its inode */
+		assert_int_equal(volume_snapshot_scan_from(f->v, &s, 0, all.v[i].id,
+							   all.v[i].group == UINT64_MAX ? 0 : all.v[i].group, &ops,
+							   &rest),
+				 0);
+		assert_int_equal(rest.n, all.n - i);
+		assert_memory_equal(rest.v, all.v + i, rest.n * sizeof(*rest.v));
+	}
+	assert_int_equal(volume_snapshot_close(f->v, &s), 0);
+}
+
 /* A crash between the snapshot and its facts leaves one that nobody can find: the next opening
  * closes it. */
 static void unknown_ones_are_closed(void **state)
@@ -414,6 +520,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(delivers_only_changes, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(delivers_edges, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(leftovers_are_closed, fx_setup, fx_teardown),
+	    cmocka_unit_test_setup_teardown(kept_until_then, fx_setup, fx_teardown),
+	    cmocka_unit_test_setup_teardown(scans_from_the_middle, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(unknown_ones_are_closed, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(renames_are_whole, fx_setup, fx_teardown),
 	    cmocka_unit_test_setup_teardown(damage_and_refusal, fx_setup, fx_teardown),
