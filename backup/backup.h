@@ -18,7 +18,8 @@ struct backup_request {
 	bool full;              /* else incremental when a parent fits */
 	const uint8_t *charter; /* 32 bytes */
 	struct trail_head trail;
-	uint64_t bytes_per_second; /* put into the repository and read back; 0: no limit */
+	/* Bytes a second: read of the volume; put into the repository and read back. 0: no limit. */
+	uint64_t read_rate, write_rate;
 	/* Brings what programs wrote into the engine (front_flush); may be NULL. */
 	int (*flush)(void *arg);
 	/* Non-zero stops the run with -EINTR. Called a few times a second at most; may be NULL. */
@@ -52,5 +53,8 @@ int backup_verify(struct repo *r, struct keyring *kr, const struct set_manifest 
  */
 int backup_verify_deltas(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t i,
 			 struct backup_verdict *io, struct diag *d);
+/* The same of about so many percent of the records, drawn at random; the index is read whole. */
+int backup_verify_some(struct repo *r, struct keyring *kr, const struct set_manifest *m, unsigned percent,
+		       struct backup_verdict *ret, struct diag *d);
 
 #endif

@@ -77,7 +77,7 @@ static int write_set(const struct backup_request *in, struct volume_snapshot *sn
 		     const struct set_manifest *parent, const struct set_progress *from, struct set_writer *w,
 		     struct set_manifest *ret, bool *ret_left, struct diag *d)
 {
-	set_writer_limit(w, in->bytes_per_second);
+	set_writer_limit(w, in->write_rate);
 	int err = backup_scan(in, snap, cat, parent, from, w, d);
 
 	*ret_left = false;

@@ -21,6 +21,7 @@
 #include "backup/backup_delta.h"
 #include "backup/backup_sums.h"
 #include "backup/set_body.h"
+#include "backup/throttle.h"
 #include "core/cleanup.h"
 
 struct scan {
@@ -39,6 +40,7 @@ struct scan {
 	unsigned present; /* bit i: group i of the range came */
 	struct map_group groups[SET_RANGE_GROUPS];
 	uint8_t *content; /* SET_RANGE bytes: of the range, zeros where it has no data of its own */
+	struct throttle reading;
 	struct timespec told;
 	int put_err; /* from the set writer: the repository's, not the volume's */
 };
@@ -125,6 +127,7 @@ static int read_blocks(struct scan *s, const uint8_t what[SET_RANGE_BLOCKS])
 		while ((i + n) % MAP_GROUP && what[i + n] == what[i])
 			n++;
 		if (what[i] == SET_BLOCK_DATA) {
+			throttle_wait(&s->reading, n * MAP_BLOCK);
 			int err = volume_snapshot_read(s->in->volume, s->snap, s->id,
 						       s->range * SET_RANGE_GROUPS + i / MAP_GROUP,
 						       &s->groups[i / MAP_GROUP], i % MAP_GROUP,
@@ -428,6 +431,7 @@ static void scan_free(struct scan *s)
 	backup_delta_free(s->delta);
 	backup_lineage_free(s->lineage);
 	backup_sums_free(&s->sums);
+	throttle_destroy(&s->reading);
 	bytes_w_free(&s->body);
 	free(s->content);
 	free(s);
@@ -442,8 +446,10 @@ int backup_scan(const struct backup_request *in, struct volume_snapshot *snap,
 	    .inode = on_inode, .name = on_name, .map = on_map, .gone = on_gone, .edge = on_edge};
 	__attribute__((cleanup(cleanup_scan))) struct scan *s = calloc(1, sizeof(*s));
 
-	if (s)
+	if (s) {
+		throttle_init(&s->reading, in->read_rate);
 		s->content = malloc(SET_RANGE);
+	}
 	if (s && parent)
 		s->lineage = backup_lineage_new(in->volume, in->repo, catalog,
 						(size_t)(parent - catalog->sets));

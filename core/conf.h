@@ -9,7 +9,9 @@
  *   path = /media/disk       where its repository shows when it is attached
  *   [backup]
  *   wanted = yes             no: nothing is ever due
- *   verify_after = no        yes: the serving process opens every record of a new set
+ *   verify_after = no        yes: the serving process opens every record of a new set; 25%: so many of them, at random
+ *   read_mib = 0             0..100000 MiB a second read of the volume by a backup; 0: no limit
+ *   write_mib = 0            0..100000 MiB a second put into a repository and read back; 0: no limit
  *   grace_hours = 24         1..8760, from the removal of a manifest to that of its packs
  *   parity = 0               0..50 %, of parity beside the objects of a set; 0: none
  *   merge_after = 0          0..1000, so many sets that others merely build on are merged; 0: never
@@ -74,7 +76,9 @@ struct conf {
 	struct conf_repository repositories[CONF_REPOSITORIES_MAX];
 	size_t n_media;
 	struct conf_medium media[CONF_MEDIA_MAX];
-	bool backup_wanted, verify_after;
+	bool backup_wanted;
+	unsigned verify_after; /* percent of the records; 0: none */
+	unsigned read_mib, write_mib;
 	unsigned grace_hours, parity, merge_after, drill_days, drill_files;
 	struct conf_tier tiers[CONF_N_TIERS];
 	unsigned checkpoint_seconds;

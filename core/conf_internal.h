@@ -5,7 +5,7 @@
 
 #include "core/conf.h"
 
-#define CONF_KEYS_MAX 8 /* of one section */
+#define CONF_KEYS_MAX 12 /* of one section */
 
 struct conf_key {
 	const char *name;

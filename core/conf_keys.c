@@ -63,6 +63,24 @@ static int parse_bool(const struct conf_key *k, const char *value, void *field)
 	return 0;
 }
 
+/* "no", "yes", or a share: "25%" */
+static int parse_share(const struct conf_key *k, const char *value, void *field)
+{
+	size_t len = strlen(value);
+	bool all = false;
+	char digits[8];
+
+	if (parse_bool(k, value, &all) == 0) {
+		*(unsigned *)field = all ? 100 : 0;
+		return 0;
+	}
+	if (len < 2 || len >= sizeof(digits) || value[len - 1] != '%')
+		return -EINVAL;
+	memcpy(digits, value, len - 1);
+	digits[len - 1] = 0;
+	return parse_number(k, digits, field);
+}
+
 static int parse_kind(const struct conf_key *k, const char *value, void *field)
 {
 	static const char *const words[] = {"incremental", "full"};
@@ -216,7 +234,12 @@ const struct conf_section conf_sections[] = {
      0,
      place_whole,
      {{"wanted", AT(conf, backup_wanted), false, parse_bool, 0, 0, FORM_YES_NO},
-      {"verify_after", AT(conf, verify_after), false, parse_bool, 0, 0, FORM_YES_NO},
+      {"verify_after", AT(conf, verify_after), false, parse_share, 1, 99,
+       "yes, no, or a share of the records from 1% to 99%"},
+      {"read_mib", AT(conf, read_mib), false, parse_number, 0, 100000,
+       "a whole number from 0 (no limit) to 100000"},
+      {"write_mib", AT(conf, write_mib), false, parse_number, 0, 100000,
+       "a whole number from 0 (no limit) to 100000"},
       {"grace_hours", AT(conf, grace_hours), false, parse_number, 1, 8760,
        "a whole number from 1 to 8760"},
       {"parity", AT(conf, parity), false, parse_number, 0, 50,

@@ -52,15 +52,27 @@ static void put_places(struct bytes_w *w, const struct conf *c)
 	}
 }
 
+static const char *share(unsigned percent, char text[8])
+{
+	if (percent == 0 || percent >= 100)
+		return percent ? "yes" : "no";
+	snprintf(text, 8, "%u%%", percent);
+	return text;
+}
+
 static void put_backup(struct bytes_w *w, const struct conf *c)
 {
+	char text[8];
+
 	put(w, "\n[backup]\n# no: nothing is ever due\nwanted = %s\n",
 	    c->backup_wanted ? "yes" : "no");
 	put(w,
-	    "# yes: every record of a new set is opened and compared, beyond the read-back of "
-	    "every pack\n"
-	    "verify_after = %s\n",
-	    c->verify_after ? "yes" : "no");
+	    "# yes: every record of a new set is read and opened again, beyond the read-back of "
+	    "every pack; 25%%: so many of them, drawn at random\n"
+	    "verify_after = %s\n"
+	    "# at most so many MiB a second of the volume are read, and put into a repository (0: no limit)\n"
+	    "read_mib = %u\nwrite_mib = %u\n",
+	    share(c->verify_after, text), c->read_mib, c->write_mib);
 	put(w,
 	    "# from the removal of a manifest by `backup prune` to the removal of its packs\n"
 	    "grace_hours = %u\n",

@@ -29,7 +29,7 @@ static const char usage[] =
 	"       coffer backup diff VOLUME SET1 SET2 [secret]\n"
 	"       coffer backup find VOLUME PATH|PATTERN [secret]\n"
 	"       coffer backup scrub VOLUME [--set ID]\n"
-	"       coffer backup verify VOLUME [--set ID] [secret]\n"
+	"       coffer backup verify VOLUME [--set ID] [--sample PERCENT] [secret]\n"
 	"       coffer backup drill VOLUME [--files M] [--to DIR]\n"
 	"       coffer backup prune VOLUME [--dry-run] [secret]\n"
 	"       coffer backup hold VOLUME SET --reason TEXT\n"
@@ -50,7 +50,8 @@ static const char usage[] =
 	"find    in which sets a path occurs, with size and time. A pattern without '/' is compared with every name, one\n"
 	"        with '/' with whole paths; '*', '?' and [..] as in a shell.\n"
 	"scrub   compares packs and indices with the manifests' checksums, of every set or one. Needs no key.\n"
-	"verify  opens every record with today's keys; what an order destroyed counts as destroyed. Leaves a signed record.\n"
+	"verify  opens every record with today's keys, or (--sample) so many percent of them; what an order destroyed counts as\n"
+	"        destroyed. Leaves a signed record.\n"
 	"drill   restores M files of the newest set, drawn at random, compares them with the set and with the live files\n"
 	"        that did not change since, removes them, and leaves a signed record. Needs no key: the serving process\n"
 	"        does the work, in its run folder, or for root in DIR.\n"
@@ -87,7 +88,7 @@ static const struct {
 struct args {
 	const char *volume, *tier, *set, *repository, *to;
 	char **operands;
-	unsigned files;
+	unsigned files, sample;
 	bool full, due, dry_run, json;
 	struct cli_unlock secrets;
 };
@@ -112,6 +113,7 @@ static int arguments(struct args *a, enum verb verb, int argc, char **argv)
 						{"set", required_argument, NULL, 's'},
 						{"repository", required_argument, NULL, 'r'},
 						{"files", required_argument, NULL, 'm'},
+						{"sample", required_argument, NULL, 'p'},
 						{"to", required_argument, NULL, 'o'},
 						{"json", no_argument, NULL, 'j'},
 						CLI_UNLOCK_OPTIONS, {0}};
@@ -139,6 +141,10 @@ static int arguments(struct args *a, enum verb verb, int argc, char **argv)
 			break;
 		case 'm':
 			if (parse_files(optarg, &a->files) != 0)
+				return -EINVAL;
+			break;
+		case 'p':
+			if (parse_files(optarg, &a->sample) != 0 || a->sample > 100)
 				return -EINVAL;
 			break;
 		case 'o':
@@ -281,9 +287,10 @@ static void look_at_charters(const struct located_repo *lr, struct totals *t)
 		snprintf(t->first_bad, sizeof(t->first_bad), "%.150s", why.object);
 }
 
-static int look(const struct located_repo *lr, struct keyring *kr, const char *set, struct totals *t, struct diag *d)
+static int look(const struct located_repo *lr, struct keyring *kr, const struct args *a, struct totals *t, struct diag *d)
 {
 	size_t first = 0, end = lr->catalog.n_sets;
+	const char *set = a->set;
 
 	if (set) {
 		int err = set_catalog_find(&lr->catalog, set, 0, &first, d);
@@ -296,7 +303,7 @@ static int look(const struct located_repo *lr, struct keyring *kr, const char *s
 		snprintf(t->first_bad, sizeof(t->first_bad), "set %s, manifest", lr->catalog.damaged[0]);
 	for (size_t i = first; i < end; i++) {
 		struct backup_verdict v = {0};
-		int err = kr ? backup_verify(lr->repo, kr, &lr->catalog.sets[i], &v, d)
+		int err = kr ? backup_verify_some(lr->repo, kr, &lr->catalog.sets[i], a->sample ? a->sample : 100, &v, d)
 			     : backup_scrub(lr->repo, &lr->catalog.sets[i], &v, d);
 		if (err == 0 && kr)
 			err = backup_verify_deltas(lr->repo, kr, &lr->catalog, i, &v, d);
@@ -359,7 +366,7 @@ static int look_and_report(struct args *a, const struct located_repo *lr, bool v
 			err = keyring_open(lr->l.store, &with, KEYRING_READ_ONLY, &kr, d);
 	}
 	if (err == 0)
-		err = look(lr, kr, a->set, &t, d);
+		err = look(lr, kr, a, &t, d);
 	if (err == 0 && kr)
 		leave_record(lr, kr, a->set, &t);
 	if (kr)
@@ -418,6 +425,8 @@ static const char *mistaken(enum verb verb, const struct args *a)
 		return "--dry-run goes with prune";
 	if ((a->files || a->to) && verb != DRILL)
 		return "--files and --to go with drill";
+	if (a->sample && verb != VERIFY)
+		return "--sample goes with verify";
 	if (verb == SHOW && !a->set)
 		return "show needs --set ID";
 	if (a->set && verb != SHOW && verb != SCRUB && verb != VERIFY)

@@ -116,8 +116,15 @@ static void print_conf(const struct conf *c)
 	}
 	printf("backups: %s\n", c->backup_wanted ? "wanted" : "not wanted");
 	print_tiers(c);
-	printf("verification after a backup: %s\n",
-	       c->verify_after ? "every record" : "none beyond the read-back of packs");
+	if (c->verify_after == 0 || c->verify_after == 100)
+		printf("verification after a backup: %s\n",
+		       c->verify_after ? "every record" : "none beyond the read-back of packs");
+	else
+		printf("verification after a backup: %u %% of the records\n", c->verify_after);
+	if (c->read_mib)
+		printf("a backup reads at most %u MiB a second\n", c->read_mib);
+	if (c->write_mib)
+		printf("a backup writes at most %u MiB a second\n", c->write_mib);
 	printf("packs of removed sets go after %u h\n", c->grace_hours);
 	if (c->parity)
 		printf("parity: %u %% of each pack\n", c->parity);
@@ -162,9 +169,10 @@ static json_t *conf_json(const struct conf *c)
 		json_array_append_new(media, json_pack("{s:s, s:s, s:s}", "label", c->media[i].name,
 						       "path", c->media[i].path, "kept",
 						       conf_kept_name(c->media[i].kept)));
-	return json_pack("{s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I}", "repositories",
+	return json_pack("{s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:I}", "repositories",
 			 repos, "media", media, "wanted", c->backup_wanted, "verify_after",
-			 c->verify_after, "grace_hours", (json_int_t)c->grace_hours, "parity", (json_int_t)c->parity,
+			 (json_int_t)c->verify_after, "read_mib", (json_int_t)c->read_mib, "write_mib",
+			 (json_int_t)c->write_mib, "grace_hours", (json_int_t)c->grace_hours, "parity", (json_int_t)c->parity,
 			 "merge_after", (json_int_t)c->merge_after, "drill_days",
 			 (json_int_t)c->drill_days, "drill_files", (json_int_t)c->drill_files,
 			 "daily", tier_json(c, CONF_DAILY), "weekly", tier_json(c, CONF_WEEKLY),

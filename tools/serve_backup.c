@@ -76,10 +76,11 @@ static void policy_now(struct server *s, struct conf *ret)
 		*ret = s->conf;
 }
 
-static int verify_new(struct server *s, struct repo *r, const struct set_manifest *m, struct diag *d)
+static int verify_new(struct server *s, struct repo *r, const struct set_manifest *m, unsigned percent,
+		      struct diag *d)
 {
 	struct backup_verdict v = {0};
-	int err = backup_verify(r, s->kr, m, &v, d);
+	int err = backup_verify_some(r, s->kr, m, percent, &v, d);
 
 	if (err)
 		return err;
@@ -102,8 +103,8 @@ static int conclude(struct server *s, const struct peer *p, struct repo *r, cons
 	size_t n;
 
 	policy_now(s, &now);
-	bool verify = now.verify_after;
-	int err = verify ? verify_new(s, r, m, d) : 0;
+	bool verify = now.verify_after > 0;
+	int err = verify ? verify_new(s, r, m, now.verify_after, d) : 0;
 	if (err == 0 && now.parity)
 		err = parity_cover(r, m, now.parity, &n, d);
 
@@ -126,6 +127,7 @@ static int run_backup(struct server *s, const struct peer *p, const json_t *req,
 	unsigned tiers;
 	struct job job = {.s = s, .fd = fd};
 	struct set_manifest m = {0};
+	struct conf now;
 	int full = 0;
 	CLEANUP_REPO struct repo *r = NULL;
 
@@ -140,6 +142,9 @@ static int run_backup(struct server *s, const struct peer *p, const json_t *req,
 	struct backup_request in = {.volume = s->volume, .repo = r, .tier = tier, .full = full != 0,
 				    .charter = s->charter->digest, .flush = flush_kernel,
 				    .progress = on_backup_progress, .arg = &job};
+	policy_now(s, &now);
+	in.read_rate = (uint64_t)now.read_mib << 20;
+	in.write_rate = (uint64_t)now.write_mib << 20;
 	err = charter_copy_put(s->store_fd, s->charter->number, r, d);
 	if (err)
 		return err;

@@ -459,6 +459,37 @@ static void destroyed_meanwhile_live(void **state)
 	destroyed_meanwhile(*state, KEYRING_MASK(KEYRING_LIVE), 21);
 }
 
+/* A sampled verification opens about so many records, other ones each time, and misses no damage for ever. */
+static void verified_in_part(void **state)
+{
+	struct backup_fixture *b = *state;
+	struct backup_verdict v = {0};
+	struct set_manifest m;
+	char name[16], path[PATH_MAX];
+	bool found = false;
+
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		make(b->fx->v, VOLUME_ROOT_ID, name, S_IFREG | 0644);
+	}
+	back_up(b, true, &m);
+	const uint64_t all = verify(b, &m).n_records;
+	assert_true(all >= 400);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(backup_verify_some(b->repo, keys(b), &m, 25, &v, &b->d), 0);
+		assert_true(v.n_records > all / 10 && v.n_records < all / 2);
+		assert_int_equal(v.n_bad, 0);
+	}
+	object_path(b, m.id, "pack-00000", path);
+	flip_raw(path, SET_FRAME_LEN + 40, 1);
+	for (unsigned i = 0; i < 200 && !found; i++) {
+		assert_int_equal(backup_verify_some(b->repo, keys(b), &m, 25, &v, &b->d), 0);
+		found = v.n_bad > 0;
+	}
+	assert_true(found);
+	set_manifest_free(&m);
+}
+
 /* ---- parents ---- */
 
 /* The parent is the newest set that still stands: one whose pack is gone, or its child, is no
@@ -649,6 +680,7 @@ int main(void)
 	    TEST(fitting_checksums),
 	    TEST(counts_are_checked),
 	    TEST(destroyed_records),
+	    TEST(verified_in_part),
 	    TEST(destroyed_meanwhile_both),
 	    TEST(destroyed_meanwhile_live),
 	    TEST(parents_must_stand),

@@ -85,7 +85,8 @@ static void test_every_key(void **state)
 				  "[ repository   far away ]\r\n"
 				  "  url=s3://host/bucket ; a comment\n"
 				  "[medium D-17]\nkept = department\npath = /media/disk\n"
-				  "[backup]\nwanted = yes\nverify_after = yes\ngrace_hours = 48\n"
+				  "[backup]\nwanted = yes\nverify_after = 25%\ngrace_hours = 48\n"
+				  "read_mib = 300\nwrite_mib = 20\n"
 				  "parity = 5\nmerge_after = 12\n"
 				  "drill_days = 30\ndrill_files = 7\n"
 				  "[daily]\nkind = incremental\nat = 01:30\nkeep = 7\n"
@@ -105,7 +106,10 @@ static void test_every_key(void **state)
 	assert_string_equal(c.media[0].name, "D-17");
 	assert_string_equal(c.media[0].path, "/media/disk");
 	assert_int_equal(c.media[0].kept, CONF_KEPT_DEPARTMENT);
-	assert_true(c.backup_wanted && c.verify_after);
+	assert_true(c.backup_wanted);
+	assert_int_equal(c.verify_after, 25);
+	assert_int_equal(c.read_mib, 300);
+	assert_int_equal(c.write_mib, 20);
 	assert_int_equal(c.grace_hours, 48);
 	assert_int_equal(c.parity, 5);
 	assert_int_equal(c.merge_after, 12);
@@ -363,11 +367,37 @@ static void test_write_refused(void **state)
 	}
 }
 
+/* A share is a whole number of percent, from 1 to 99; all and none have words. */
+static void shares(void **state)
+{
+	static const struct {
+		const char *text;
+		int percent; /* -1: a mistake */
+	} cases[] = {{"no", 0},	  {"yes", 100}, {"1%", 1},    {"99%", 99},   {"0%", -1},  {"100%", -1}, {"25", -1},
+		     {"%", -1},	  {"-1%", -1},	{"2.5%", -1}, {"25%%", -1},  {"25 %", -1}, {"", -1},	 {"0x9%", -1},
+		     {"00000025%", -1}};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char text[80];
+		struct conf c;
+		struct diag d = {0};
+
+		snprintf(text, sizeof(text), "[backup]\nverify_after = %s\n", cases[i].text);
+		assert_int_equal(conf_parse(text, "t", &c, &d), cases[i].percent < 0 ? -EINVAL : 0);
+		if (cases[i].percent >= 0)
+			assert_int_equal(c.verify_after, cases[i].percent);
+		else
+			assert_non_null(strstr(d.object, "verify_after"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_every_key),
+	    cmocka_unit_test(shares),
 	    cmocka_unit_test(test_long_names),
 	    cmocka_unit_test(test_mistakes_are_named),
 	    cmocka_unit_test(test_unknown_section),
