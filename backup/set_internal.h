@@ -49,6 +49,10 @@ int set_sealer_record(struct set_sealer *s, struct keyring *kr, struct set_entry
 /* Whether a record opens under the key that its frame names (at least a frame's bytes); what was in its
  * box, still compressed, is appended. -EKEYREVOKED, -EBADMSG. */
 int set_record_authenticate(struct keyring *kr, const uint8_t *stored, size_t len, struct bytes_w *out);
+/* The two halves of set_record_read, for who has the bytes: whether they are worth reading (0, -EKEYREVOKED,
+ * -EBADMSG), and opening e->len of them. */
+int set_record_judge(struct keyring *kr, const struct set_manifest *m, const struct set_entry *e);
+int set_record_take(struct keyring *kr, const struct set_entry *e, const void *stored, struct bytes_w *out);
 /* The most bytes that a body of len takes as stored. */
 size_t set_record_room(size_t len);
 /* Checks and opens stored bytes (frame and box) that e describes. */

@@ -343,25 +343,35 @@ static bool destroyed(struct keyring *kr, const struct set_entry *e)
 	       (e->kind == SET_NAME && keyring_gone(kr, KEYRING_BACKUP, e->child, order));
 }
 
-int set_record_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
-		    const struct set_entry *e, struct bytes_w *out)
+int set_record_take(struct keyring *kr, const struct set_entry *e, const void *stored, struct bytes_w *out)
 {
-	char name[SET_NAME_LEN];
 	uint8_t sum[SET_CHECKSUM_LEN];
 
-	if (destroyed(kr, e))
-		return -EKEYREVOKED;
-	if (e->pack >= m->n_packs || e->len > SET_FRAME_MAX)
-		return -EBADMSG;
-	CLEANUP_FREE uint8_t *stored = malloc(e->len ? e->len : 1);
-	if (!stored)
-		return -ENOMEM;
-	set_object_pack(m->id, e->pack, name);
-	int err = repo_read(r, name, e->off, stored, e->len);
-	if (err)
-		return set_damage(err);
 	set_checksum(stored, e->len, sum);
 	if (memcmp(sum, e->sum, sizeof(sum)) != 0)
 		return -EBADMSG;
 	return set_record_open(kr, e, stored, e->len, out);
+}
+
+int set_record_judge(struct keyring *kr, const struct set_manifest *m, const struct set_entry *e)
+{
+	if (destroyed(kr, e))
+		return -EKEYREVOKED;
+	return e->pack >= m->n_packs || e->len > SET_FRAME_MAX ? -EBADMSG : 0;
+}
+
+int set_record_read(struct repo *r, struct keyring *kr, const struct set_manifest *m,
+		    const struct set_entry *e, struct bytes_w *out)
+{
+	char name[SET_NAME_LEN];
+	int err = set_record_judge(kr, m, e);
+
+	if (err)
+		return err;
+	CLEANUP_FREE uint8_t *stored = malloc(e->len ? e->len : 1);
+	if (!stored)
+		return -ENOMEM;
+	set_object_pack(m->id, e->pack, name);
+	err = repo_read(r, name, e->off, stored, e->len);
+	return err ? set_damage(err) : set_record_take(kr, e, stored, out);
 }

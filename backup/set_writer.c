@@ -10,7 +10,6 @@
 #include "backup/set_writer_internal.h"
 #include "core/cleanup.h"
 
-
 /* A block of the index goes among the records. */
 static int put_block(void *arg, uint32_t number, const void *plain, size_t len, uint32_t *ret_pack,
 		     uint32_t *ret_off, uint32_t *ret_len)

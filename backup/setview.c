@@ -33,8 +33,9 @@ int setview_open(struct repo *r, struct keyring *kr, const struct set_catalog *c
 	err = set_catalog_chain(c, set, &sv->chain, &sv->n_chain, d);
 	if (err == 0) {
 		sv->blocks = set_blocks_new();
+		sv->windows = pack_windows_new();
 		sv->index = calloc(sv->n_chain, sizeof(*sv->index));
-		err = sv->blocks && sv->index ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", c->sets[set].id);
+		err = sv->blocks && sv->windows && sv->index ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", c->sets[set].id);
 	}
 	for (size_t i = 0; err == 0 && i < sv->n_chain; i++)
 		err = open_index(sv, i, d);
@@ -54,6 +55,7 @@ void setview_close(struct setview *sv)
 		set_index_close(sv->index[i]);
 	free(sv->index);
 	set_blocks_free(sv->blocks);
+	pack_windows_free(sv->windows);
 	setview_made_free(sv);
 	free(sv->chain);
 	free(sv);
@@ -71,7 +73,15 @@ const char *setview_id(const struct setview *sv)
 
 int setview_read(struct setview *sv, const struct view_entry *ve, struct bytes_w *out)
 {
-	return set_record_read(sv->repo, sv->kr, setview_manifest(sv, ve), &ve->e, out);
+	const struct set_manifest *m = setview_manifest(sv, ve);
+	const uint8_t *stored;
+
+	if (!pack_windows_cover(&ve->e))
+		return set_record_read(sv->repo, sv->kr, m, &ve->e, out);
+	int err = set_record_judge(sv->kr, m, &ve->e);
+	if (err == 0)
+		err = pack_windows_get(sv->windows, sv->repo, m, &ve->e, &stored);
+	return err ? err : set_record_take(sv->kr, &ve->e, stored, out);
 }
 
 int setview_node(struct setview *sv, uint64_t id, struct view_entry *ret)

@@ -2,6 +2,7 @@
 #ifndef COFFER_BACKUP_SETVIEW_INTERNAL_H
 #define COFFER_BACKUP_SETVIEW_INTERNAL_H
 
+#include "backup/pack_window.h"
 #include "backup/restore.h"
 #include "backup/set_body.h"
 #include "backup/set_index.h"
@@ -16,6 +17,7 @@ struct setview {
 	const struct set_catalog *catalog;
 	size_t *chain, n_chain;
 	struct set_blocks *blocks;
+	struct pack_windows *windows;
 	struct set_index **index; /* of each set of the chain */
 	struct view_made *made;	  /* ranges that deltas copy from (setview_delta.c) */
 };
