@@ -16,135 +16,24 @@
 #include <time.h>
 
 #include "fs/front_device.h"
+#include "tests/bench/memfs.h"
 
 #define TIMEOUT 86400.0
-#define BUCKETS (1u << 18)
-#define BLOCK 4096u
 #define THREADS 4
 
-struct inode;
-
-struct xattr {
-	struct xattr *next;
-	size_t len;
-	char *name;
-	void *val;
-};
-
-/* A name in a folder. */
-struct entry {
-	struct entry *hash_next;
-	struct inode *dir, *child;
-	size_t place; /* in dir->names: its readdir offset */
-	char name[];
-};
-
-struct inode {
-	struct stat st;
-	uint64_t refs;
-	char *data; /* content, or a symlink's target */
-	size_t cap;
-	struct xattr *xattrs;
-	struct inode *parent;   /* folders */
-	struct entry **names;   /* folders: in order of arrival, NULL where one went */
-	size_t n_names, n_live; /* of that array, and those of them that are there */
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry *table[BUCKETS];
-static struct inode root;
 
 static struct inode *at(fuse_ino_t ino)
 {
-	return ino == FUSE_ROOT_ID ? &root : (struct inode *)(uintptr_t)ino;
+	return ino == FUSE_ROOT_ID ? &memfs_root : (struct inode *)(uintptr_t)ino;
 }
 
 static fuse_ino_t id_of(const struct inode *i)
 {
-	return i == &root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)i;
-}
-
-static struct timespec now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return t;
-}
-
-/* ---- names ---- */
-
-static struct entry **bucket(const struct inode *dir, const char *name)
-{
-	uint64_t h = (uintptr_t)dir >> 4;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-	return &table[(h ^ h >> 32) % BUCKETS];
-}
-
-static struct entry *find(const struct inode *dir, const char *name)
-{
-	struct entry *e = *bucket(dir, name);
-
-	while (e && (e->dir != dir || strcmp(e->name, name) != 0))
-		e = e->hash_next;
-	return e;
-}
-
-static void touch(struct inode *dir)
-{
-	dir->st.st_mtim = dir->st.st_ctim = now();
-}
-
-static void enter(struct inode *dir, const char *name, struct inode *child)
-{
-	struct entry **b = bucket(dir, name), *e = malloc(sizeof(*e) + strlen(name) + 1);
-
-	if (!e)
-		abort();
-	*e = (struct entry){.hash_next = *b, .dir = dir, .child = child, .place = dir->n_names};
-	strcpy(e->name, name);
-	*b = e;
-	if ((dir->n_names & (dir->n_names + 1)) == 0) {
-		dir->names = realloc(dir->names, 2 * (dir->n_names + 1) * sizeof(e));
-		if (!dir->names)
-			abort();
-	}
-	dir->names[dir->n_names++] = e;
-	dir->n_live++;
-	touch(dir);
-}
-
-static void leave(struct entry *e)
-{
-	struct entry **b = bucket(e->dir, e->name);
-
-	while (*b != e)
-		b = &(*b)->hash_next;
-	*b = e->hash_next;
-	e->dir->names[e->place] = NULL;
-	e->dir->n_live--;
-	touch(e->dir);
-	free(e);
+	return i == &memfs_root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)i;
 }
 
 /* ---- inodes ---- */
-
-static void drop(struct inode *i)
-{
-	if (i->refs || i->st.st_nlink || i == &root)
-		return;
-	for (struct xattr *x = i->xattrs, *next; x; x = next) {
-		next = x->next;
-		free(x->name);
-		free(x->val);
-		free(x);
-	}
-	free(i->data);
-	free(i->names);
-	free(i);
-}
 
 static void reply_entry(fuse_req_t req, struct inode *i)
 {
@@ -162,31 +51,14 @@ static struct inode *make(fuse_req_t req, struct inode *dir, const char *name, m
 	if (!i)
 		abort();
 	i->st = (struct stat){.st_ino = id_of(i), .st_mode = mode & ~(ctx->umask & 0777), .st_uid = ctx->uid, .st_gid = ctx->gid,
-			      .st_rdev = rdev, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_blksize = BLOCK};
-	i->st.st_atim = i->st.st_mtim = i->st.st_ctim = now();
+			      .st_rdev = rdev, .st_nlink = S_ISDIR(mode) ? 2 : 1, .st_blksize = MEMFS_BLOCK};
+	i->st.st_atim = i->st.st_mtim = i->st.st_ctim = memfs_now();
 	if (S_ISDIR(mode)) {
 		i->parent = dir;
 		dir->st.st_nlink++;
 	}
-	enter(dir, name, i);
+	memfs_enter(dir, name, i);
 	return i;
-}
-
-static void resize(struct inode *i, size_t size)
-{
-	if (size > i->cap) {
-		size_t cap = size > 2 * i->cap ? size : 2 * i->cap;
-
-		i->data = realloc(i->data, cap);
-		if (!i->data)
-			abort();
-		memset(i->data + i->cap, 0, cap - i->cap);
-		i->cap = cap;
-	}
-	if (size < (size_t)i->st.st_size)
-		memset(i->data + size, 0, (size_t)i->st.st_size - size);
-	i->st.st_size = (off_t)size;
-	i->st.st_blocks = (blkcnt_t)((size + 511) / 512);
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -198,7 +70,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	pthread_mutex_lock(&lock);
-	struct entry *e = find(at(parent), name);
+	struct entry *e = memfs_find(at(parent), name);
 	struct fuse_entry_param absent = {.entry_timeout = TIMEOUT};
 
 	if (e)
@@ -213,7 +85,7 @@ static void forget(fuse_ino_t ino, uint64_t n)
 	struct inode *i = at(ino);
 
 	i->refs -= n < i->refs ? n : i->refs;
-	drop(i);
+	memfs_drop(i);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
@@ -253,12 +125,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
 	if (set & FUSE_SET_ATTR_GID)
 		i->st.st_gid = st->st_gid;
 	if (set & FUSE_SET_ATTR_SIZE)
-		resize(i, (size_t)st->st_size);
+		memfs_resize(i, (size_t)st->st_size);
 	if (set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
-		i->st.st_atim = set & FUSE_SET_ATTR_ATIME_NOW ? now() : st->st_atim;
+		i->st.st_atim = set & FUSE_SET_ATTR_ATIME_NOW ? memfs_now() : st->st_atim;
 	if (set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
-		i->st.st_mtim = set & FUSE_SET_ATTR_MTIME_NOW ? now() : st->st_mtim;
-	i->st.st_ctim = set & FUSE_SET_ATTR_CTIME ? st->st_ctim : now();
+		i->st.st_mtim = set & FUSE_SET_ATTR_MTIME_NOW ? memfs_now() : st->st_mtim;
+	i->st.st_ctim = set & FUSE_SET_ATTR_CTIME ? st->st_ctim : memfs_now();
 	fuse_reply_attr(req, &i->st, TIMEOUT);
 	pthread_mutex_unlock(&lock);
 }
@@ -281,7 +153,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 {
 	pthread_mutex_lock(&lock);
 	struct inode *i = make(req, at(parent), name, S_IFLNK | 0777, 0);
-	resize(i, strlen(target));
+	memfs_resize(i, strlen(target));
 	memcpy(i->data, target, strlen(target));
 	reply_entry(req, i);
 	pthread_mutex_unlock(&lock);
@@ -289,7 +161,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	char target[BLOCK] = {0};
+	char target[MEMFS_BLOCK] = {0};
 
 	pthread_mutex_lock(&lock);
 	memcpy(target, at(ino)->data, (size_t)at(ino)->st.st_size % sizeof(target));
@@ -311,25 +183,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	pthread_mutex_lock(&lock);
-	enter(at(parent), name, at(ino));
+	memfs_enter(at(parent), name, at(ino));
 	at(ino)->st.st_nlink++;
 	reply_entry(req, at(ino));
 	pthread_mutex_unlock(&lock);
-}
-
-static void unname(struct entry *e)
-{
-	struct inode *i = e->child;
-
-	if (S_ISDIR(i->st.st_mode)) {
-		e->dir->st.st_nlink--;
-		i->st.st_nlink = 0;
-	} else {
-		i->st.st_nlink--;
-	}
-	i->st.st_ctim = now();
-	leave(e);
-	drop(i);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -337,13 +194,13 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	int err = 0;
 
 	pthread_mutex_lock(&lock);
-	struct entry *e = find(at(parent), name);
+	struct entry *e = memfs_find(at(parent), name);
 	if (!e)
 		err = ENOENT;
 	else if (S_ISDIR(e->child->st.st_mode) && e->child->n_live)
 		err = ENOTEMPTY;
 	else
-		unname(e);
+		memfs_unname(e);
 	pthread_mutex_unlock(&lock);
 	fuse_reply_err(req, err);
 }
@@ -353,16 +210,16 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	int err = flags ? EINVAL : 0;
 
 	pthread_mutex_lock(&lock);
-	struct entry *from = find(at(parent), name), *to = find(at(new_parent), new_name);
+	struct entry *from = memfs_find(at(parent), name), *to = memfs_find(at(new_parent), new_name);
 	if (!err && !from)
 		err = ENOENT;
 	if (!err && to)
-		unname(to);
+		memfs_unname(to);
 	if (!err) {
 		struct inode *i = from->child;
 
-		leave(from);
-		enter(at(new_parent), new_name, i);
+		memfs_leave(from);
+		memfs_enter(at(new_parent), new_name, i);
 		if (S_ISDIR(i->st.st_mode)) {
 			at(parent)->st.st_nlink--;
 			at(new_parent)->st.st_nlink++;
@@ -411,7 +268,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	pthread_mutex_lock(&lock);
 	struct inode *i = at(ino);
 	if ((size_t)off + size > (size_t)i->st.st_size)
-		resize(i, (size_t)off + size);
+		memfs_resize(i, (size_t)off + size);
 	memcpy(i->data + off, buf, size);
 	pthread_mutex_unlock(&lock);
 	fuse_reply_write(req, size);
@@ -480,32 +337,13 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct statvfs st = {.f_bsize = BLOCK, .f_frsize = BLOCK, .f_blocks = 1 << 26, .f_bfree = 1 << 25, .f_bavail = 1 << 25, .f_namemax = 255};
+	struct statvfs st = {.f_bsize = MEMFS_BLOCK, .f_frsize = MEMFS_BLOCK, .f_blocks = 1 << 26, .f_bfree = 1 << 25, .f_bavail = 1 << 25, .f_namemax = 255};
 
 	(void)ino;
 	fuse_reply_statfs(req, &st);
 }
 
 /* ---- extended attributes ---- */
-
-static struct xattr **xattr_at(struct inode *i, const char *name)
-{
-	struct xattr **x = &i->xattrs;
-
-	while (*x && strcmp((*x)->name, name) != 0)
-		x = &(*x)->next;
-	return x;
-}
-
-static void remove_xattr(struct xattr **at_x)
-{
-	struct xattr *x = *at_x;
-
-	*at_x = x->next;
-	free(x->name);
-	free(x->val);
-	free(x);
-}
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
@@ -517,9 +355,9 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	memcpy(x->val, value, size);
 	x->len = size;
 	pthread_mutex_lock(&lock);
-	struct xattr **old = xattr_at(at(ino), name);
+	struct xattr **old = memfs_xattr(at(ino), name);
 	if (*old)
-		remove_xattr(old);
+		memfs_xattr_remove(old);
 	x->next = at(ino)->xattrs;
 	at(ino)->xattrs = x;
 	pthread_mutex_unlock(&lock);
@@ -539,7 +377,7 @@ static void reply_sized(fuse_req_t req, const void *p, size_t len, size_t size)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	pthread_mutex_lock(&lock);
-	const struct xattr *x = *xattr_at(at(ino), name);
+	const struct xattr *x = *memfs_xattr(at(ino), name);
 	if (x)
 		reply_sized(req, x->val, x->len, size);
 	else
@@ -549,7 +387,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	char names[BLOCK];
+	char names[MEMFS_BLOCK];
 	size_t len = 0;
 
 	pthread_mutex_lock(&lock);
@@ -562,10 +400,10 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	pthread_mutex_lock(&lock);
-	struct xattr **x = xattr_at(at(ino), name);
+	struct xattr **x = memfs_xattr(at(ino), name);
 	int err = *x ? 0 : ENODATA;
 	if (*x)
-		remove_xattr(x);
+		memfs_xattr_remove(x);
 	pthread_mutex_unlock(&lock);
 	fuse_reply_err(req, err);
 }
@@ -600,8 +438,8 @@ int main(int argc, char **argv)
 	if (fuse_opt_add_arg(&args, "memfs") ||
 	    fuse_opt_add_arg(&args, "-osubtype=memfs,default_permissions,allow_other,fsname=memfs"))
 		return 1;
-	root.st = (struct stat){.st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2, .st_blksize = BLOCK};
-	touch(&root);
+	memfs_root.st = (struct stat){.st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2, .st_blksize = MEMFS_BLOCK};
+	memfs_root.st.st_mtim = memfs_root.st.st_ctim = memfs_now();
 	struct fuse_session *se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	if (!se || fuse_session_mount(se, argv[1]) != 0 || front_device_new(se, NULL, &device) != 0)
 		return 1;
