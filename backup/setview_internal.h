@@ -34,6 +34,14 @@ int setview_read_node(struct setview *sv, uint64_t id, struct bytes_w *body, str
 /* The latest record of an id. -ENOENT when it is not in the set, -EBADMSG. */
 int setview_node(struct setview *sv, uint64_t id, struct view_entry *ret);
 
+/*
+ * As setview_children, in the order of links, from a link of the folder on: where a listing stopped it goes on,
+ * whatever else is done with the view meanwhile. A non-zero answer of fn ends it and is returned.
+ */
+typedef int (*setview_link_fn)(void *arg, uint64_t link, uint64_t child, uint32_t type_mode, const char *name,
+			       const char *order);
+int setview_links(struct setview *sv, uint64_t dir, uint64_t link, setview_link_fn fn, void *arg);
+
 /* The names that the set has, in the order of (parent, link), from a link of a folder on; of that folder or
  * (every) of all from it on. */
 struct view_names {
@@ -80,6 +88,19 @@ int view_data_open(struct setview *sv, uint64_t id, struct view_data *ret);
  */
 int view_data_next(struct view_data *it, uint64_t *ret_range, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
 void view_data_close(struct view_data *it);
+/* --- content read here and there (setview_range.c) --- */
+
+/* One range of a file. 1: what tells each block, buf (SET_RANGE bytes) holds those that are data; 0: there is no
+ * record of it, which makes it a hole only if setview_content_whole said so. -EKEYREVOKED, -EBADMSG. */
+int setview_range(struct setview *sv, uint64_t id, uint64_t range, uint8_t what[SET_RANGE_BLOCKS], uint8_t *buf);
+/* The first range from a given one on that has a record. -ENXIO: none. */
+int setview_next_range(struct setview *sv, uint64_t id, uint64_t from, uint64_t *ret);
+/*
+ * 0: no record of the file's content lacks, so that what has none is a hole. -EBADMSG: some do. A file all of whose
+ * ranges have a record that stands alone is seen through the index; any other is read whole (range: SET_RANGE bytes,
+ * scratch), and its blocks counted.
+ */
+int setview_content_whole(struct setview *sv, uint64_t id, const struct set_node *n, uint8_t *range);
 /* The version of the newest record of a file's content; 0: there is none. */
 int view_data_version(struct setview *sv, uint64_t id, uint64_t *ret);
 

@@ -53,7 +53,7 @@ int view_names_next(struct view_names *it, struct view_entry *ret)
 	return last;
 }
 
-static int tell_child(struct setview *sv, const struct view_entry *ve, struct bytes_w *body, setview_fn fn,
+static int tell_child(struct setview *sv, const struct view_entry *ve, struct bytes_w *body, setview_link_fn fn,
 		      void *arg)
 {
 	char order[KEYRING_ORDER_REF_MAX + 1], name[VOLUME_NAME_MAX + 1];
@@ -63,13 +63,13 @@ static int tell_child(struct setview *sv, const struct view_entry *ve, struct by
 	if (err == 0 && set_name_decode(body->buf, body->len, name) != 0)
 		err = -EBADMSG;
 	if (err == 0)
-		return fn(arg, ve->e.child, ve->e.type_mode, name, NULL);
+		return fn(arg, ve->e.link, ve->e.child, ve->e.type_mode, name, NULL);
 	if (err == -EBADMSG)
-		return fn(arg, ve->e.child, ve->e.type_mode, NULL, NULL);
+		return fn(arg, ve->e.link, ve->e.child, ve->e.type_mode, NULL, NULL);
 	if (err != -EKEYREVOKED)
 		return err;
 	setview_order(sv, ve->e.child, ve->e.id, order);
-	return fn(arg, ve->e.child, ve->e.type_mode, NULL, order);
+	return fn(arg, ve->e.link, ve->e.child, ve->e.type_mode, NULL, order);
 }
 
 #define CHILDREN_BATCH 128
@@ -98,11 +98,11 @@ static int take_batch(struct setview *sv, uint64_t dir, uint64_t *io_link, struc
 }
 
 /* No block of an index is in use while fn runs, however deep it goes. */
-int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg)
+int setview_links(struct setview *sv, uint64_t dir, uint64_t link, setview_link_fn fn, void *arg)
 {
 	CLEANUP_FREE struct view_entry *v = calloc(CHILDREN_BATCH, sizeof(*v));
 	struct bytes_w body = {0};
-	uint64_t link = 0, n_bad = 0;
+	uint64_t n_bad = 0;
 	size_t n = 0;
 	int err = v ? 0 : -ENOMEM;
 
@@ -113,9 +113,30 @@ int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg)
 			err = tell_child(sv, &v[i], &body, fn, arg);
 	} while (err == 0 && n == CHILDREN_BATCH && link);
 	if (err == 0 && n_bad) /* names that nobody can count */
-		err = fn(arg, 0, 0, NULL, NULL);
+		err = fn(arg, 0, 0, 0, NULL, NULL);
 	bytes_w_free(&body);
 	return err;
+}
+
+struct without_links {
+	setview_fn fn;
+	void *arg;
+};
+
+static int drop_link(void *arg, uint64_t link, uint64_t child, uint32_t type_mode, const char *name,
+		     const char *order)
+{
+	const struct without_links *w = arg;
+	(void)link;
+
+	return w->fn(w->arg, child, type_mode, name, order);
+}
+
+int setview_children(struct setview *sv, uint64_t dir, setview_fn fn, void *arg)
+{
+	struct without_links w = {fn, arg};
+
+	return setview_links(sv, dir, 0, drop_link, &w);
 }
 
 /* --- a walk --- */

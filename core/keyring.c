@@ -167,6 +167,11 @@ uint64_t keyring_generation(struct keyring *kr)
 	return generation;
 }
 
+bool keyring_superseded(struct keyring *kr)
+{
+	return !keyring_file_there(kr->keys_fd, keyring_generation(kr));
+}
+
 /* --- what does not change --- */
 
 const struct header *keyring_header(const struct keyring *kr)

@@ -121,6 +121,12 @@ const struct suite *keyring_suite(const struct keyring *kr);
 const uint8_t *keyring_volume_id(const struct keyring *kr); /* 16 bytes */
 const uint8_t *keyring_sign_seed(const struct keyring *kr); /* 32 bytes, secret */
 uint64_t keyring_generation(struct keyring *kr);
+/*
+ * For who keeps one open read-only: another process has gone on to a newer generation (a destruction, a change of
+ * custody) and removed the state that this one was opened from. What this one derives may be destroyed by now, and it
+ * should be closed. A store that is out of reach counts as well.
+ */
+bool keyring_superseded(struct keyring *kr);
 /* The label of the slot that opened it, also when that slot is gone since. */
 const char *keyring_slot_label(const struct keyring *kr);
 /*

@@ -319,3 +319,15 @@ int keyring_file_newest(int keys_fd, uint64_t *ret)
 	*ret = 0;
 	return each_file(keys_fd, note_newest, ret);
 }
+
+bool keyring_file_there(int keys_fd, uint64_t generation)
+{
+	char name[NAME_LEN];
+
+	for (unsigned copy = 0; copy < 2; copy++) {
+		file_name(name, generation, copy);
+		if (faccessat(keys_fd, name, F_OK, 0) == 0)
+			return true;
+	}
+	return false;
+}

@@ -98,6 +98,8 @@ int keyring_file_mend(int keys_fd, const struct keyring_state *st, const uint8_t
 int keyring_file_remove(int keys_fd, uint64_t generation);
 /* The same for every generation but one, and for leavings of interrupted writes. */
 int keyring_file_discard_others(int keys_fd, uint64_t keep);
+/* Whether a copy of that generation is there. */
+bool keyring_file_there(int keys_fd, uint64_t generation);
 /* The highest generation that has a file; 0 when there is none. */
 int keyring_file_newest(int keys_fd, uint64_t *ret);
 

@@ -72,12 +72,14 @@ void front_reply_entry(fuse_req_t req, const struct volume_attr *a)
 		volume_forget(v, a->id, 1);
 }
 
-static int build_options(const struct front_config *cfg, struct fuse_args *args)
+int front_options(const struct front_config *cfg, const char *subtype, struct fuse_args *args)
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 	const char *fsname = cfg->fsname && *cfg->fsname ? cfg->fsname : "coffer";
 
-	bytes_w_raw(&w, "subtype=coffer,default_permissions,fsname=", 42);
+	bytes_w_raw(&w, "default_permissions,subtype=", 28);
+	bytes_w_raw(&w, subtype, strlen(subtype));
+	bytes_w_raw(&w, ",fsname=", 8);
 	/* A comma or backslash in the name would be read as the next option. */
 	for (const char *p = fsname; *p; p++) {
 		if (*p == ',' || *p == '\\')
@@ -105,7 +107,7 @@ static void on_interrupt(int sig)
 	(void)sig;
 }
 
-static void interruptible_reads(void)
+void front_interruptible_reads(void)
 {
 	struct sigaction sa = {.sa_handler = on_interrupt}; /* no SA_RESTART */
 
@@ -130,9 +132,9 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 	f->mountpoint = strdup(cfg->mountpoint);
 	front_namespace_ops(&ops);
 	front_file_ops(&ops);
-	interruptible_reads();
+	front_interruptible_reads();
 	if (f->mountpoint)
-		err = build_options(cfg, &args);
+		err = front_options(cfg, "coffer", &args);
 	if (err == 0) {
 		f->se = fuse_session_new(&args, &ops, sizeof(ops), f);
 		err = f->se ? 0 : -EINVAL;

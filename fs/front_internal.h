@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "core/bytes.h"
 #include "fs/front.h"
 #include "fs/front_device.h"
 
@@ -67,6 +68,15 @@ double front_attr_timeout(const struct volume_attr *a);
 /* Replies with an entry whose reference the engine has just given, or gives it back when nobody takes it. */
 void front_reply_entry(fuse_req_t req, const struct volume_attr *a);
 void front_entry(const struct volume_attr *a, struct fuse_entry_param *ret);
+
+/* Mount options of the session: volume's name, permissions checked by the kernel, and what cfg says. -ENOMEM. */
+int front_options(const struct front_config *cfg, const char *subtype, struct fuse_args *args);
+/* SIGUSR2 interrupts a thread that waits for a request, and does nothing else. */
+void front_interruptible_reads(void);
+/* Answers a question for attributes, or one (size 0) how long the answer is. */
+void front_reply_sized(fuse_req_t req, int err, const struct bytes_w *w, size_t size);
+/* Other filesystems name trusted attributes to root only; the kernel leaves that to us. */
+void front_drop_trusted(struct bytes_w *names);
 
 /* --- front_sync.c --- */
 void front_sync_init(struct front *f);

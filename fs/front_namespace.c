@@ -377,8 +377,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	fuse_reply_err(req, -err);
 }
 
-/* size 0 asks how much there is. */
-static void reply_sized(fuse_req_t req, int err, const struct bytes_w *w, size_t size)
+void front_reply_sized(fuse_req_t req, int err, const struct bytes_w *w, size_t size)
 {
 	if (err == 0)
 		err = w->err;
@@ -397,11 +396,10 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	CLEANUP_BYTES struct bytes_w w = {0};
 	int err = volume_getxattr(front_volume(req), ino, name, &w);
 
-	reply_sized(req, err, &w, size);
+	front_reply_sized(req, err, &w, size);
 }
 
-/* Other filesystems name trusted attributes to root only; the kernel leaves that to us. */
-static void drop_trusted(struct bytes_w *names)
+void front_drop_trusted(struct bytes_w *names)
 {
 	size_t kept = 0;
 
@@ -421,8 +419,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	int err = volume_listxattr(front_volume(req), ino, &w);
 
 	if (err == 0 && fuse_req_ctx(req)->uid != 0)
-		drop_trusted(&w);
-	reply_sized(req, err, &w, size);
+		front_drop_trusted(&w);
+	front_reply_sized(req, err, &w, size);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

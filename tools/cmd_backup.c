@@ -17,6 +17,7 @@
 #include "tools/cli.h"
 #include "tools/cmd_backup.h"
 #include "tools/cmd_backup_life.h"
+#include "tools/cmd_backup_mount.h"
 #include "tools/charter_copy.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
@@ -39,7 +40,8 @@ static const char usage[] =
 	"       coffer backup repair VOLUME [--set ID] [--from REPOSITORY] [--dry-run] [secret]\n"
 	"       coffer backup export VOLUME [--set ID]... --to DIR --label LABEL [--kept department|platform] [secret]\n"
 	"       coffer backup import DIR VOLUME [--set ID]... [--label LABEL] [secret]\n"
-	"       coffer backup media list VOLUME | media forget VOLUME LABEL --reason TEXT [secret]\n\n"
+	"       coffer backup media list VOLUME | media forget VOLUME LABEL --reason TEXT [secret]\n"
+	"       coffer backup mount VOLUME MOUNTPOINT [--repository NAME] [-f] [secret]\n\n"
 	"run     takes a set of a mounted volume, without stopping its writers; incremental when a parent fits.\n"
 	"        Needs no key: the serving process does the work.\n"
 	"        --due takes, in one run, every tier of coffer.conf whose time has come; nothing when there is none. When\n"
@@ -72,8 +74,11 @@ static const char usage[] =
 	"        like a repository. Whether it is kept with the department or on the platform goes into the register.\n"
 	"import  brings sets from such media, or any copy of the repository, back; what is damaged there is left out.\n"
 	"media   the register: which label holds which sets, where it is kept, since when, by whom. forget enters what\n"
-	"        became of a medium that is no more. Export, import and forget need the secret when VOLUME is not mounted.\n\n"
-	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub and verify also take\n"
+	"        became of a medium that is no more. Export, import and forget need the secret when VOLUME is not mounted.\n"
+	"mount   shows every set as a read-only folder at MOUNTPOINT, named by date and id, and the newest as \"latest\"; owners,\n"
+	"        modes and ACLs of the files count. An export: it takes the secret and is recorded first. Goes to the\n"
+	"        background (-f: stays) until `coffer umount MOUNTPOINT`, or until an order is executed.\n\n"
+	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub, verify and mount also take\n"
 	"the path or S3 URL of a copy), and --json. A set may be named by the beginning of its id, or as \"latest\".\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
 
@@ -438,6 +443,8 @@ static int run(int argc, char **argv)
 {
 	static const char *const verbs[] = {"run",   "list",   "show",  "diff",  "find",
 					    "scrub", "verify", "drill", "prune", NULL};
+	if (argc > 1 && !strcmp(argv[1], "mount"))
+		return cmd_backup_mount(argc - 1, argv + 1);
 	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
 	int life = verb < 0 ? cmd_backup_life(&cmd_backup, argc - 1, argv + 1) : -1;
 	struct args a = {0};
@@ -446,7 +453,7 @@ static int run(int argc, char **argv)
 	if (life >= 0)
 		return life;
 	if (verb < 0)
-		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, merge, repair, export, import or media");
+		return cli_usage(&cmd_backup, "run, list, show, diff, find, scrub, verify, drill, prune, hold, holds, release, merge, repair, export, import, media or mount");
 	if (arguments(&a, verb, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_backup, "%s, and options that %s knows",
 				 verb_takes[verb].operands ? verb_takes[verb].operands : "one VOLUME", verbs[verb]);

@@ -1,9 +1,8 @@
 /*
  * coffer mount and umount.
  *
- * mount forks first: the child asks for the secret (it still has the terminal), unlocks, mounts, and only then leaves the
- * terminal. Locked memory does not survive a fork, so no secret is ever read before it. The parent waits for the child's
- * word and exits with its code, so that a script's next line finds the volume mounted.
+ * mount goes to the background (tools/background.h): the child asks for the secret, unlocks, mounts, and only then leaves
+ * the terminal. umount also ends what `coffer backup mount` shows.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +15,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/cleanup.h"
+#include "tools/background.h"
 #include "tools/cli.h"
+#include "tools/cmd_backup_mount.h"
 #include "tools/control.h"
 #include "tools/locate.h"
 #include "tools/serve.h"
@@ -39,9 +39,9 @@ static const char mount_usage[] =
 	"  the systemd credential coffer.passphrase\n";
 
 static const char umount_usage[] =
-	"usage: coffer umount VOLUME\n\n"
+	"usage: coffer umount VOLUME|MOUNTPOINT\n\n"
 	"Commits everything, writes the anchor, unmounts and waits until the process has ended.\n"
-	"Refuses while files are open.\n";
+	"Refuses while files are open. MOUNTPOINT may also be one of `coffer backup mount`.\n";
 
 struct mounting {
 	struct serve_options o;
@@ -215,95 +215,18 @@ static int unlock_and_serve(struct mounting *m)
 	return serve_run(kr, &m->o);
 }
 
-/* The parent's part: the child says 0 when mounted, or tells why not. */
-static int wait_ready(pid_t child, int fd)
+static int serve(void *arg, int ready_fd)
 {
-	char word[8192];
-	size_t n = 0;
-	ssize_t got;
-	struct diag d = {0};
-	int status;
+	struct mounting *m = arg;
 
-	while (n < sizeof(word) - 1 && (got = read(fd, word + n, sizeof(word) - 1 - n)) > 0) {
-		n += (size_t)got;
-		if (word[0] == 0)
-			return DIAG_EXIT_DONE;
-	}
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	if (n == 0) /* it has reported itself */
-		return WIFEXITED(status) ? WEXITSTATUS(status) : DIAG_EXIT_FAILED;
-	json_t *j = json_loadb(word, n, 0, NULL);
-	const char *name = json_string_value(json_object_get(j, "name"));
-	const char *object = json_string_value(json_object_get(j, "object"));
-	enum diag_id id = name ? diag_by_name(name) : DIAG_N;
-	diag_fail(&d, id == DIAG_N ? DIAG_SYSTEM : id, -(int)json_integer_value(json_object_get(j, "errno")), "%s",
-		  object ? object : "");
-	json_decref(j);
-	return cli_fail(&d);
-}
-
-static void leave_terminal(void)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	setsid();
-	if (chdir("/") != 0 || null < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
-}
-
-/* Passes the ready word on and then lets go of the terminal; runs beside serve_run in the child. */
-struct relay {
-	int from, to;
-};
-
-static void *relay_ready(void *arg)
-{
-	struct relay *r = arg;
-	char word[8192];
-	ssize_t n;
-
-	while ((n = read(r->from, word, sizeof(word))) > 0) {
-		if (word[0] == 0)
-			leave_terminal();
-		ssize_t done = write(r->to, word, (size_t)n);
-		(void)done;
-		if (word[0] == 0)
-			break;
-	}
-	close(r->to);
-	return NULL;
-}
-
-static int child_main(struct mounting *m, int parent_fd)
-{
-	struct relay r = {.to = parent_fd};
-	int ends[2];
-	pthread_t t;
-
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return DIAG_EXIT_FAILED;
-	r.from = ends[0];
-	m->o.ready_fd = ends[1];
-	diag_log_open(true);
-	if (pthread_create(&t, NULL, relay_ready, &r) != 0)
-		return DIAG_EXIT_FAILED;
-	int code = unlock_and_serve(m);
-	close(ends[1]);
-	pthread_join(t, NULL);
-	return code;
+	m->o.ready_fd = ready_fd;
+	return unlock_and_serve(m);
 }
 
 static int run_mount(int argc, char **argv)
 {
 	CLEANUP_FREE struct mounting *m = calloc(1, sizeof(*m));
 	struct diag d = {0};
-	int ends[2];
 
 	if (!m)
 		return DIAG_EXIT_FAILED;
@@ -314,23 +237,7 @@ static int run_mount(int argc, char **argv)
 		return cli_fail(&d);
 	if (m->fake)
 		return DIAG_EXIT_DONE;
-	if (m->foreground) {
-		m->o.ready_fd = -1;
-		diag_log_open(false);
-		return unlock_and_serve(m);
-	}
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return cli_fail(&(struct diag){.id = DIAG_SYSTEM, .err = -errno, .object = "pipe"});
-	pid_t child = fork();
-	if (child < 0)
-		return cli_fail(&(struct diag){.id = DIAG_SYSTEM, .err = -errno, .object = "fork"});
-	if (child == 0) {
-		close(ends[0]);
-		secret_process_init();
-		exit(child_main(m, ends[1]));
-	}
-	close(ends[1]);
-	return wait_ready(child, ends[0]);
+	return background_run(serve, m, m->foreground);
 }
 
 static void wait_end(pid_t pid)
@@ -351,6 +258,8 @@ static int run_umount(int argc, char **argv)
 
 	if (argc != 2 || argv[1][0] == '-')
 		return cli_usage(&cmd_umount, "one VOLUME is needed");
+	if (backup_mount_is(argv[1]))
+		return backup_mount_end(argv[1], &d) ? cli_fail(&d) : DIAG_EXIT_DONE;
 	if (locate_served(argv[1], &l, &d) != 0)
 		return cli_fail(&d);
 	int err = l.mounted ? control_call(l.run, json_pack("{s:s}", "op", "unmount"), NULL, NULL, &ok, &d)

@@ -18,7 +18,7 @@
 #include "tools/cli.h"
 #include "tools/control.h"
 #include "tools/located_repo.h"
-#include "tools/store_lock.h"
+#include "tools/recorder.h"
 
 static const char usage[] =
 	"usage: coffer restore VOLUME [--set ID|--at TIME] PATH.. --to DIR | --in-place | --all --to DIR\n\n"
@@ -176,34 +176,13 @@ static int on_export_progress(void *arg, uint64_t n_files, uint64_t n_bytes)
 	return 0;
 }
 
-/* No trail, no export. Beside a serving process it keeps the trail; alone, this process does. */
 static int record(const struct located *l, struct keyring *kr, const char *set, const char *to, struct diag *d)
 {
-	struct trail_event ev = {.uid = (uint32_t)getuid(), .pid = (uint32_t)getpid(), .operation = "export",
-				 .result = "ok"};
-	json_t *ok = NULL;
-	struct trail *t;
+	char object[SET_ID_MAX + 8], detail[TRAIL_DETAIL_MAX + 1];
 
-	snprintf(ev.object, sizeof(ev.object), "set %s", set);
-	snprintf(ev.detail, sizeof(ev.detail), "to %.900s", to);
-	if (l->mounted) {
-		int err = control_call(l->run, json_pack("{s:s, s:s, s:s, s:s, s:s}", "op", "trail.append", "operation",
-							 "export", "object", ev.object, "result", "ok", "detail",
-							 ev.detail), NULL, NULL, &ok, d);
-		json_decref(ok);
-		return err;
-	}
-	CLEANUP_FD int lock = -1; /* the trail has one writer */
-	int err = store_lock(l->store_fd, l->store, &lock, d);
-	if (err == 0)
-		err = trail_open(l->store_fd, kr, NULL, &t, d);
-	if (err)
-		return err;
-	err = trail_append(t, &ev, true);
-	if (err == 0)
-		err = trail_checkpoint(t, NULL, NULL);
-	trail_close(t);
-	return err ? diag_fail(d, DIAG_TRAIL, err, "%s", l->store) : 0;
+	snprintf(object, sizeof(object), "set %s", set);
+	snprintf(detail, sizeof(detail), "to %.900s", to);
+	return recorder_note(l, kr, "export", object, detail, d);
 }
 
 static json_t *figures(const struct restore_result *r, const char *set)

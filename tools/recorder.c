@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cleanup.h"
 #include "tools/control.h"
+#include "tools/store_lock.h"
 
 static bool secret_given(const struct cli_unlock *u)
 {
@@ -83,5 +85,28 @@ int recorder_put(struct recorder *r, const char *operation, const char *object, 
 				ev.result, "detail", ev.detail);
 	err = control_call(r->l->run, req, NULL, NULL, &ok, d);
 	json_decref(ok);
+	return err;
+}
+
+int recorder_note(const struct located *l, struct keyring *kr, const char *operation, const char *object,
+		  const char *detail, struct diag *d)
+{
+	struct recorder r = {.l = l, .kr = kr};
+	CLEANUP_FD int lock = -1; /* the trail has one writer */
+
+	if (l->mounted)
+		return recorder_put(&r, operation, object, "", "ok", detail, d);
+	int err = store_lock(l->store_fd, l->store, &lock, d);
+	if (err == 0)
+		err = trail_open(l->store_fd, kr, NULL, &r.trail, d);
+	if (err)
+		return err;
+	err = recorder_put(&r, operation, object, "", "ok", detail, d);
+	if (err == 0) {
+		err = trail_checkpoint(r.trail, NULL, NULL);
+		if (err)
+			diag_fail(d, DIAG_TRAIL, err, "%s", l->store);
+	}
+	trail_close(r.trail);
 	return err;
 }

@@ -24,6 +24,12 @@ int recorder_open(struct recorder *r, const struct located *l, struct cli_unlock
 /* A durable record. DIAG_TRAIL. */
 int recorder_put(struct recorder *r, const char *operation, const char *object, const char *purpose,
 		 const char *result, const char *detail, struct diag *d);
+/*
+ * One durable, signed record by who has the keys open already. Beside a serving process it keeps the trail; alone, this
+ * process does, under the store's lock meanwhile (DIAG_MOUNTED when another has it). DIAG_TRAIL.
+ */
+int recorder_note(const struct located *l, struct keyring *kr, const char *operation, const char *object,
+		  const char *detail, struct diag *d);
 /* Signs what was recorded, and has the anchor name it. Returns err, or else what went wrong here. */
 int recorder_close(struct recorder *r, int err, struct diag *d);
 

@@ -21,6 +21,7 @@
 #include "core/cleanup.h"
 #include "core/confine.h"
 #include "core/durable.h"
+#include "tools/background.h"
 
 #define TICK_SECONDS 1
 #define STOP_AGAIN_MS 20
@@ -237,26 +238,6 @@ static void *tick(void *arg)
 	return NULL;
 }
 
-static void tell_ready(const struct serve_options *o, const struct diag *d)
-{
-	if (o->ready_fd < 0)
-		return;
-	if (!d) {
-		ssize_t n = write(o->ready_fd, "\0", 1);
-		(void)n;
-		return;
-	}
-	json_t *j = json_pack("{s:s, s:i, s:s}", "name", diag_name(d->id), "errno", -d->err, "object",
-			      d->object);
-	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-	if (text) {
-		ssize_t n = write(o->ready_fd, text, strlen(text));
-		(void)n;
-	}
-	free(text);
-	json_decref(j);
-}
-
 static void wait_connections(struct server *s)
 {
 	pthread_mutex_lock(&s->lock);
@@ -296,7 +277,7 @@ static int serve_mounted(struct server *s, const struct serve_options *o, struct
 		serve_trail(s, NULL, "mount", s->mountpoint, NULL, "ok",
 			    keyring_slot_label(s->kr), true);
 		push_heads(s);
-		tell_ready(o, NULL);
+		background_tell(o->ready_fd, NULL);
 		front_serve(s->front);
 		wait_connections(s);
 		sem_post(&signalled);
@@ -354,7 +335,7 @@ int serve_run(struct keyring *kr, const struct serve_options *o)
 
 	if (!s) {
 		diag_fail_errno(&d, -ENOMEM, "%s", o->store);
-		tell_ready(o, &d);
+		background_tell(o->ready_fd, &d);
 		keyring_close(kr);
 		return DIAG_EXIT_FAILED;
 	}
@@ -375,7 +356,7 @@ int serve_run(struct keyring *kr, const struct serve_options *o)
 	err = s->store_fd < 0 ? diag_fail_errno(&d, -errno, "%s", s->store) : serve_up(s, o, &d);
 	bool was_up = s->volume != NULL;
 	if (err)
-		tell_ready(o, &d);
+		background_tell(o->ready_fd, &d);
 	int closed = close_all(s);
 	if (was_up)
 		remove_run_dir(s);
