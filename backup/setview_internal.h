@@ -96,10 +96,11 @@ int setview_range(struct setview *sv, uint64_t id, uint64_t range, uint8_t what[
 /* The first range from a given one on that has a record. -ENXIO: none. */
 int setview_next_range(struct setview *sv, uint64_t id, uint64_t from, uint64_t *ret);
 /*
- * 0: no record of the file's content lacks, so that what has none is a hole. -EBADMSG: some do. A file all of whose
- * ranges have a record that stands alone is seen through the index; any other is read whole (range: SET_RANGE bytes,
- * scratch), and its blocks counted.
+ * 0: no record of the file's content lacks, so that what has none is a hole. -EBADMSG: some do. A file of up to
+ * SETVIEW_COUNTED ranges, and any whose live key is destroyed, is read whole (range: SET_RANGE bytes, scratch) and its
+ * blocks are counted; of others nothing can lack (docs/format.md "What makes a set").
  */
+#define SETVIEW_COUNTED 8
 int setview_content_whole(struct setview *sv, uint64_t id, const struct set_node *n, uint8_t *range);
 /* The version of the newest record of a file's content; 0: there is none. */
 int view_data_version(struct setview *sv, uint64_t id, uint64_t *ret);

@@ -3,7 +3,7 @@
  *
  * Who reads a file from its beginning to its end counts the blocks, and so sees when records lack: what was destroyed
  * while the set was taken has none. Who reads a piece does not see that, and would take what lacks for a hole.
- * Therefore it is found out first, for the file as a whole.
+ * Therefore it is found out first, for the file as a whole, wherever it can be so.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -52,28 +52,6 @@ int setview_next_range(struct setview *sv, uint64_t id, uint64_t from, uint64_t 
 	return more < 0 ? more : more ? 0 : -ENXIO;
 }
 
-/* How many ranges within the size have a record that stands alone: whatever came before, nothing below it lacks. */
-static int count_grounded(struct setview *sv, uint64_t id, uint64_t n_ranges, uint64_t *ret)
-{
-	uint64_t n = 0, last = UINT64_MAX;
-	struct set_cursor *c;
-	struct set_entry e;
-	uint32_t set;
-	int more = n_ranges ? cursor(sv, id, 0, n_ranges - 1, &c) : -ENXIO;
-
-	if (more)
-		return more == -ENXIO ? 0 : more;
-	while ((more = set_cursor_next(c, &e, &set)) > 0) {
-		if ((e.flags & SET_OVERLAY) || e.range == last)
-			continue;
-		last = e.range;
-		n++;
-	}
-	set_cursor_close(c);
-	*ret = n;
-	return more;
-}
-
 static int count_blocks(struct setview *sv, uint64_t id, uint8_t *range, uint64_t *ret)
 {
 	uint8_t what[SET_RANGE_BLOCKS];
@@ -91,14 +69,20 @@ static int count_blocks(struct setview *sv, uint64_t id, uint8_t *range, uint64_
 	return more;
 }
 
+/* A set is complete but for what was destroyed in the live volume while it was taken; else there would be none. */
+static bool may_lack(struct setview *sv, uint64_t id, const struct set_node *n)
+{
+	char order[KEYRING_ORDER_REF_MAX + 1];
+
+	return n->attr.size <= SETVIEW_COUNTED * (uint64_t)SET_RANGE || keyring_gone(sv->kr, KEYRING_LIVE, id, order);
+}
+
 int setview_content_whole(struct setview *sv, uint64_t id, const struct set_node *n, uint8_t *range)
 {
-	const uint64_t n_ranges = n->attr.size / SET_RANGE + (n->attr.size % SET_RANGE != 0);
-	uint64_t n_grounded = 0, n_blocks = 0;
-	int err = n->in_blocks ? count_grounded(sv, id, n_ranges, &n_grounded) : 0;
+	uint64_t n_blocks = 0;
 
-	if (err || !n->in_blocks || (n_ranges && n_grounded == n_ranges))
-		return err;
-	err = count_blocks(sv, id, range, &n_blocks);
+	if (!n->in_blocks || !may_lack(sv, id, n))
+		return 0;
+	int err = count_blocks(sv, id, range, &n_blocks);
 	return err == 0 && n_blocks != n->n_mapped ? -EBADMSG : err;
 }
