@@ -39,7 +39,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want |= conn->capable & wanted;
 	conn->want &= ~(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS);
-	conn->max_readahead = FRONT_MAX_REQUEST;
+	conn->max_readahead = FRONT_DEVICE_MAX_REQUEST;
 	conn->time_gran = 1;
 }
 
