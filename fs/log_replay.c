@@ -129,8 +129,12 @@ static int apply_frame(struct reading *rd, const struct log_frame *f)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < f->n_items && r == 0; i++)
+	for (unsigned i = 0; i < f->n_items && r == 0; i++) {
 		r = apply_item(rd, &f->items[i]);
+		/* A volume that was filled up must open still. */
+		while ((r == -ENOSPC || r == -EDQUOT) && reserve_release(rd->v))
+			r = apply_item(rd, &f->items[i]);
+	}
 	return r;
 }
 

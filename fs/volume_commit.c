@@ -114,17 +114,23 @@ static void commit_failed(struct volume *v, int err)
 	engine_read_only(v, why);
 }
 
+/* Everything that the transaction is to hold; again after a failure, for what is left. */
+static int put_all(struct volume *v)
+{
+	int r = publish_heirs(v);
+
+	return r ? r : put_records(v);
+}
+
 int engine_commit_records(struct volume *v)
 {
 	struct rstore_root root;
 	int r = engine_writable(v);
 
 	if (r == 0)
-		r = publish_heirs(v);
-	if ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
-		r = publish_heirs(v);
-	if (r == 0)
-		r = put_records(v);
+		r = put_all(v);
+	while ((r == -ENOSPC || r == -EDQUOT) && reserve_release(v))
+		r = put_all(v);
 	if (r)
 		return r;
 	if (!rstore_dirty(v->rs)) {
