@@ -259,6 +259,8 @@ ssize_t data_read(struct volume *v, struct vinode *ino, void *buf, size_t len, u
 	int r = read_blocks(v, ino, buf, len, off);
 	if (r < 0)
 		return r;
+	if (ino->destroyed)
+		return -EIO;
 	/* Cut meanwhile: the zeros of holes that were never there are not shown. */
 	if (ino->attr.size < off + len)
 		len = ino->attr.size > off ? (size_t)(ino->attr.size - off) : 0;

@@ -64,6 +64,7 @@ struct data_runs {
 struct data_writer {
 	uint64_t first, end;
 	const struct data_io *io; /* whose slots are taken; NULL: none */
+	bool sync_failed;         /* a sync meanwhile, which may have been its ciphertext's */
 	struct data_writer *next;
 };
 

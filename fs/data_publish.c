@@ -45,6 +45,14 @@ static int rewrite_private(struct volume *v, struct vinode *ino)
 	return r;
 }
 
+/* What is on its way is in no map yet and may have been in what was not synced: once it is, it is
+ * rewritten like the rest. */
+static void tell_writers(struct vfile *f)
+{
+	for (struct data_writer *w = f->writers; w; w = w->next)
+		w->sync_failed |= w->io != NULL;
+}
+
 static int sync_object(struct volume *v, struct vinode *ino)
 {
 	int r = ino->file->resync ? rewrite_private(v, ino) : 0;
@@ -52,6 +60,8 @@ static int sync_object(struct volume *v, struct vinode *ino)
 	if (r == 0)
 		r = object_sync(v, ino->id);
 	ino->file->resync = r < 0;
+	if (r < 0)
+		tell_writers(ino->file);
 	return r;
 }
 

@@ -218,6 +218,8 @@ static int store(struct volume *v, struct vinode *ino, struct data_io *io, const
 		if (ino->destroyed)
 			return gone;
 		inode_mark_dirty(v, ino);
+		ino->file->resync |= w->sync_failed;
+		w->sync_failed = false;
 	}
 	int entered = enter(v, ino, io, done);
 	if (entered < 0)
@@ -238,6 +240,11 @@ static int plan(struct volume *v, struct vinode *ino, struct data_io *io, struct
 	if (r < 0)
 		return r;
 	bool keep = plan_keeps(ino->file, io);
+	/* The wait for io let go of the lock, and nobody asks again before the slot is written. */
+	if (keep && *io_w)
+		r = freeze_check(v, ino->id);
+	if (r < 0)
+		return r;
 	r = plan_slots(v, ino->file, io, keep);
 	if (r < 0)
 		return r;

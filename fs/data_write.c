@@ -88,6 +88,8 @@ static int leave_inline(struct volume *v, struct vinode *ino)
 	ino->file = data_file_new(v, ino->id);
 	if (!ino->file)
 		return -ENOMEM;
+	/* The record may hold other content than this: for the log the file begins anew. */
+	data_unlogged_cut(ino->file, 0);
 	if (!ino->inline_data)
 		return 0;
 	memcpy(block, ino->inline_data, ino->inline_len);
@@ -241,10 +243,30 @@ static int cut(struct volume *v, struct vinode *ino, uint64_t size)
 	data_unlogged_cut(ino->file, size);
 	r = free_blocks(v, ino, &l, first, end, &reached);
 	free(l.no);
+	/* Half a cut is nothing that the log could say. */
+	if (r < 0)
+		ino->file->unlogged.too_much = true;
 	if (r == 0)
 		ino->attr.size = size;
 	else if (reached * MAP_BLOCK < ino->attr.size)
 		ino->attr.size = reached * MAP_BLOCK;
+	return r;
+}
+
+int data_extend(struct volume *v, struct vinode *ino, uint64_t size)
+{
+	if (ino->destroyed)
+		return -EIO;
+	if (size > VOLUME_SIZE_MAX)
+		return -EFBIG;
+	if (size <= ino->attr.size)
+		return 0;
+	inode_mark_dirty(v, ino);
+	if (data_inline(ino) && size <= VOLUME_INLINE_MAX)
+		return inline_resize(ino, (size_t)size);
+	int r = data_inline(ino) ? leave_inline(v, ino) : 0;
+	if (r == 0)
+		grow_to(ino, size);
 	return r;
 }
 
@@ -257,15 +279,10 @@ int data_truncate(struct volume *v, struct vinode *ino, uint64_t size)
 	int r = data_writers_wait(v, ino);
 	if (r < 0)
 		return r;
+	if (size >= ino->attr.size)
+		return data_extend(v, ino, size);
 	inode_mark_dirty(v, ino);
-	if (data_inline(ino) && size <= VOLUME_INLINE_MAX)
-		return inline_resize(ino, (size_t)size);
-	if (size < ino->attr.size)
-		return cut(v, ino, size);
-	r = data_inline(ino) ? leave_inline(v, ino) : 0;
-	if (r == 0)
-		ino->attr.size = size;
-	return r;
+	return data_inline(ino) ? inline_resize(ino, (size_t)size) : cut(v, ino, size);
 }
 
 static int punch_blocks(struct volume *v, struct vinode *ino, uint64_t off, uint64_t end)

@@ -346,7 +346,10 @@ void xattr_replace(const uint8_t *list, size_t len, const char *name, const void
 ssize_t data_read(struct volume *v, struct vinode *ino, void *buf, size_t len, uint64_t off);
 /* Grows attr.size. Inline while small, moves to blocks once. */
 int data_write(struct volume *v, struct vinode *ino, const void *buf, size_t len, uint64_t off);
+/* To just this size, once nobody else changes the file. */
 int data_truncate(struct volume *v, struct vinode *ino, uint64_t size);
+/* To at least this size: what others make longer meanwhile is never cut. Waits for nobody. */
+int data_extend(struct volume *v, struct vinode *ino, uint64_t size);
 /* Holes in [off, off+len); partial blocks at the edges are zeroed. */
 int data_punch(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len);
 int data_seek(struct volume *v, struct vinode *ino, uint64_t off, int whence, uint64_t *ret);

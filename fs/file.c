@@ -204,7 +204,7 @@ static int fallocate_locked(struct volume *v, struct vinode *ino, int mode, uint
 	if (r == 0 && (mode & FALLOC_FL_ZERO_RANGE))
 		r = punch_within(v, ino, off, len);
 	if (r == 0 && !keep && off + len > ino->attr.size)
-		r = data_truncate(v, ino, off + len);
+		r = data_extend(v, ino, off + len);
 	return r;
 }
 
@@ -263,8 +263,8 @@ static int copy_hole(struct volume *v, struct copy *c, size_t len)
 {
 	int r = punch_within(v, c->dst, c->dst_off, len);
 
-	if (r == 0 && c->dst_off + len > c->dst->attr.size)
-		r = data_truncate(v, c->dst, c->dst_off + len);
+	if (r == 0)
+		r = data_extend(v, c->dst, c->dst_off + len);
 	return r;
 }
 
@@ -298,7 +298,12 @@ static int copy_piece(struct volume *v, struct copy *c, size_t len, size_t *ret_
 		if (got < 0)
 			return (int)got;
 		n = (size_t)got;
-		r = write_claimed(v, c->dst, c->buf, n, c->dst_off);
+		/* Reading lets go of the lock. */
+		r = freeze_check(v, c->src->id);
+		if (r == 0)
+			r = freeze_check(v, c->dst->id);
+		if (r == 0)
+			r = write_claimed(v, c->dst, c->buf, n, c->dst_off);
 	}
 	if (r == 0)
 		*ret_n = n;

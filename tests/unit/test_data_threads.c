@@ -6,6 +6,7 @@
  * Every block is filled with a stamp (its number, a version that only grows), so that a torn, old
  * or swapped block shows. Run under -Db_sanitize=thread as well.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -339,6 +340,113 @@ static void test_frozen_meanwhile(void **state)
 	end(&s);
 }
 
+static void *one_block(void *arg)
+{
+	struct shared *s = arg;
+	uint8_t block[MAP_BLOCK] = {1};
+
+	pthread_mutex_lock(&s->f->v.lock);
+	s->n_failed += data_write(&s->f->v, &s->f->ino, block, sizeof(block), 0) == -EROFS;
+	pthread_mutex_unlock(&s->f->v.lock);
+	return NULL;
+}
+
+/* With the lock held: until a change is on its way. */
+static bool await_writer(struct shared *s)
+{
+	const struct vfile *f = s->f->ino.file;
+
+	for (unsigned i = 0; i < 1000000; i++) {
+		if (f->writers)
+			return true;
+		pthread_mutex_unlock(&s->f->v.lock);
+		sched_yield();
+		pthread_mutex_lock(&s->f->v.lock);
+	}
+	return false;
+}
+
+/* Frozen while a write that would keep its slot waited for its turn: it is refused as well. */
+static void test_frozen_in_place(void **state)
+{
+	uint8_t block[MAP_BLOCK] = {9}, got[MAP_BLOCK];
+	struct data_io *io[DATA_IOS];
+	struct shared s;
+	pthread_t t;
+
+	(void)state;
+	begin(&s);
+	pthread_mutex_lock(&s.f->v.lock);
+	fx_write(s.f, block, sizeof(block), 0);
+	for (unsigned i = 0; i < DATA_IOS; i++)
+		assert_int_equal(data_io_get(&s.f->v, DATA_YIELD, false, &io[i]), 0);
+	assert_int_equal(pthread_create(&t, NULL, one_block, &s), 0);
+	assert_true(await_writer(&s));
+	fx_frozen = -EROFS;
+	for (unsigned i = 0; i < DATA_IOS; i++)
+		data_io_put(&s.f->v, io[i]);
+	pthread_mutex_unlock(&s.f->v.lock);
+	pthread_join(t, NULL);
+	fx_frozen = 0;
+	assert_int_equal(s.n_failed, 1);
+	pthread_mutex_lock(&s.f->v.lock);
+	assert_int_equal(data_read(&s.f->v, &s.f->ino, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(got, block, sizeof(block));
+	pthread_mutex_unlock(&s.f->v.lock);
+	end(&s);
+}
+
+static void *large_write(void *arg)
+{
+	struct shared *s = arg;
+	uint8_t *buf = aligned_alloc(MAP_BLOCK, 256 * MAP_BLOCK);
+
+	write_range(s, 0, 256, buf);
+	free(buf);
+	return NULL;
+}
+
+/* A sync that failed while blocks were on their way may have lost them: they are written again like
+ * those that were in the map. */
+static void test_sync_failed_meanwhile(void **state)
+{
+	uint8_t block[MAP_BLOCK] = {1};
+	struct shared s;
+	pthread_t t;
+
+	(void)state;
+	begin(&s);
+	pthread_mutex_lock(&s.f->v.lock);
+	for (unsigned i = 0; !s.f->ino.file->resync && i < 1000; i++) {
+		fx_write(s.f, block, sizeof(block), 400 * MAP_BLOCK);
+		assert_int_equal(pthread_create(&t, NULL, large_write, &s), 0);
+		bool caught = false;
+		while (!caught && s.done[0] < i + 2) {
+			caught = s.f->ino.file->writers && s.f->ino.file->writers->io;
+			if (caught) {
+				fx_fail_syncs = 1;
+				assert_int_equal(data_publish(&s.f->v, &s.f->ino), -EIO);
+				assert_int_equal(data_publish(&s.f->v, &s.f->ino), 0);
+				assert_false(s.f->ino.file->resync);
+			}
+			pthread_mutex_unlock(&s.f->v.lock);
+			sched_yield();
+			pthread_mutex_lock(&s.f->v.lock);
+		}
+		pthread_mutex_unlock(&s.f->v.lock);
+		pthread_join(t, NULL);
+		pthread_mutex_lock(&s.f->v.lock);
+		if (caught)
+			break;
+	}
+	assert_true(s.f->ino.file->resync);
+	uint64_t slot = fx_entry(s.f, 0).slot;
+	fx_commit(s.f);
+	assert_int_not_equal(fx_entry(s.f, 0).slot, slot);
+	pthread_mutex_unlock(&s.f->v.lock);
+	end(&s);
+}
+
 /* A slot given up while somebody may read it is not taken again before the reader is gone. */
 static void test_slots_cool(void **state)
 {
@@ -372,6 +480,8 @@ int main(void)
 	    cmocka_unit_test(test_snapshot_meanwhile),
 	    cmocka_unit_test(test_overlapping_changes),
 	    cmocka_unit_test(test_frozen_meanwhile),
+	    cmocka_unit_test(test_frozen_in_place),
+	    cmocka_unit_test(test_sync_failed_meanwhile),
 	    cmocka_unit_test(test_slots_cool),
 	};
 

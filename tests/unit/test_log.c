@@ -255,6 +255,35 @@ static void everything(void **state)
 	assert_int_equal(at, 8192);
 }
 
+/* A small file emptied, and grown out of the inode record by nothing but its length. */
+static void log_left_inode(struct volume *v)
+{
+	struct volume_attr in = {.size = 0}, out;
+
+	with_log(v);
+	uint64_t id = file_of(v, "small");
+	put(v, id, 's', 3000, 0);
+	MUST(volume_sync(v) == 0);
+	MUST(volume_setattr(v, id, VOLUME_SET_SIZE, &in, &out) == 0);
+	put(v, id, 'x', 10, 9000);
+	MUST(volume_fsync(v, id) == 0);
+	MUST(v->log->seq == 1);
+}
+
+/* Promise: what was cut off does not come back with the length. */
+static void left_inode(void **state)
+{
+	struct fixture *fx = *state;
+	char p[9010];
+
+	fixture_crash(fx, log_left_inode);
+	fixture_mount(fx);
+	assert_int_equal(volume_read(fx->v, find_id(fx->v, ROOT, "small"), p, sizeof(p), 0), sizeof(p));
+	for (unsigned i = 0; i < sizeof(p); i++)
+		assert_int_equal(p[i], i < 9000 ? 0 : 'x');
+	check_clean(fx->v);
+}
+
 /* Promise: a last frame of which a part is missing is no damage; the one before it holds. */
 static void torn(void **state)
 {
@@ -537,6 +566,7 @@ int main(void)
 	    TEST(applied),   TEST(applied_for_reading), TEST(everything), TEST(torn),
 	    TEST(flipped),   TEST(reordered),		TEST(stale),	  TEST(cut_short),
 	    TEST(full),	     TEST(shared),		TEST(checked),	  TEST(erased),
+	    TEST(left_inode),
 	    cmocka_unit_test(entry_bounds),
 	};
 

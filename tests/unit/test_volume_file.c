@@ -7,7 +7,10 @@
 
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
+#include "fs/data_internal.h"
 #include "fs/engine_internal.h"
 #include "tests/unit/volume_fixture.h"
 
@@ -48,6 +51,106 @@ static void holes(void **state)
 			 -EOPNOTSUPP);
 	assert_int_equal(volume_fallocate(fx->v, id, FALLOC_FL_PUNCH_HOLE, 0, 4096), -EOPNOTSUPP);
 	assert_int_equal(volume_seek(fx->v, id, a.size, SEEK_DATA, &at), -ENXIO);
+}
+
+struct on_the_way {
+	struct fixture *fx;
+	uint64_t src, dst;
+	atomic_bool done;
+	ssize_t result;
+};
+
+/* Until the call of the other thread lets go of the lock while it has the file, or is done. */
+static void await_wait(struct on_the_way *w, const struct vinode *ino, uint32_t n_pins)
+{
+	struct volume *v = w->fx->v;
+	bool there = false;
+
+	while (!there && !w->done) {
+		sched_yield();
+		pthread_mutex_lock(&v->lock);
+		there = ino->n_pins > n_pins;
+		pthread_mutex_unlock(&v->lock);
+	}
+}
+
+static void *lengthen(void *arg)
+{
+	struct on_the_way *w = arg;
+
+	w->result = volume_fallocate(w->fx->v, w->dst, 0, 0, 3 * MAP_BLOCK);
+	w->done = true;
+	return NULL;
+}
+
+/* Promise: what makes a file longer cuts nothing that a write on its way made longer still. */
+static void lengthened_meanwhile(void **state)
+{
+	struct fixture *fx = *state;
+	uint64_t id = make_file(fx->v, ROOT, "f", 'f', 2 * MAP_BLOCK);
+	struct on_the_way w = {.fx = fx, .dst = id};
+	struct data_writer mine;
+	struct volume_attr a;
+	struct vinode *ino;
+	pthread_t t;
+
+	engine_enter(fx->v);
+	assert_int_equal(inode_get(fx->v, id, &ino), 0);
+	assert_int_equal(data_writer_begin(fx->v, ino, 0, 1, &mine), 0);
+	engine_leave(fx->v);
+	assert_int_equal(pthread_create(&t, NULL, lengthen, &w), 0);
+	await_wait(&w, ino, 1);
+	assert_int_equal(volume_write(fx->v, id, "end", 3, 6 * MAP_BLOCK, false), 3);
+	engine_enter(fx->v);
+	data_writer_end(fx->v, ino, &mine);
+	engine_leave(fx->v);
+	pthread_join(t, NULL);
+	assert_int_equal(w.result, 0);
+	assert_int_equal(volume_getattr(fx->v, id, &a), 0);
+	assert_int_equal(a.size, 6 * MAP_BLOCK + 3);
+	engine_enter(fx->v);
+	inode_unpin(fx->v, ino);
+	engine_leave(fx->v);
+}
+
+static void *copy_it(void *arg)
+{
+	struct on_the_way *w = arg;
+
+	w->result = volume_copy(w->fx->v, w->src, 0, w->dst, 0, 8 * MAP_BLOCK);
+	w->done = true;
+	return NULL;
+}
+
+/* Promise: content does not leave a file that was frozen while it was read. */
+static void copied_while_frozen(void **state)
+{
+	struct fixture *fx = *state;
+	uint64_t src = make_file(fx->v, ROOT, "src", 's', 8 * MAP_BLOCK);
+	struct on_the_way w = {.fx = fx, .src = src, .dst = make_file(fx->v, ROOT, "dst", 'd', 10)};
+	struct data_io *io[DATA_IOS];
+	struct volume_attr a;
+	struct vinode *ino;
+	pthread_t t;
+
+	engine_enter(fx->v);
+	assert_int_equal(inode_get(fx->v, src, &ino), 0);
+	for (unsigned i = 0; i < DATA_IOS; i++)
+		assert_int_equal(data_io_get(fx->v, DATA_YIELD, false, &io[i]), 0);
+	engine_leave(fx->v);
+	assert_int_equal(pthread_create(&t, NULL, copy_it, &w), 0);
+	await_wait(&w, ino, 1);
+	assert_int_equal(volume_freeze(fx->v, &src, 1), 0);
+	engine_enter(fx->v);
+	for (unsigned i = 0; i < DATA_IOS; i++)
+		data_io_put(fx->v, io[i]);
+	inode_unpin(fx->v, ino);
+	engine_leave(fx->v);
+	pthread_join(t, NULL);
+	assert_int_equal(w.result, -EROFS);
+	volume_thaw(fx->v);
+	assert_int_equal(volume_getattr(fx->v, w.dst, &a), 0);
+	assert_int_equal(a.size, 10);
 }
 
 /* Promise: a copy has the bytes and holes of its source and joins its lineage. */
@@ -342,6 +445,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    T(holes),
 	    T(copy_range),
+	    T(lengthened_meanwhile),
+	    T(copied_while_frozen),
 	    T(unlinked_open_file),
 	    T(snapshot_keeps_object),
 	    T(large_file_goes),
