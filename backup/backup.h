@@ -47,14 +47,14 @@ int backup_scrub(struct repo *r, const struct set_manifest *m, struct backup_ver
  */
 int backup_verify(struct repo *r, struct keyring *kr, const struct set_manifest *m,
 		  struct backup_verdict *ret, struct diag *d);
-/*
- * With keys: every delta of set i of the catalogue makes what its digest says, from what the chain holds. What
- * does not is added to *io. A chain that is not whole is no finding of this set.
- */
-int backup_verify_deltas(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t i,
-			 struct backup_verdict *io, struct diag *d);
 /* The same of about so many percent of the records, drawn at random; the index is read whole. */
 int backup_verify_some(struct repo *r, struct keyring *kr, const struct set_manifest *m, unsigned percent,
 		       struct backup_verdict *ret, struct diag *d);
+/*
+ * With keys: every delta of set i of the catalogue makes what its digest says, from what the chain holds; of these
+ * ids (sorted; NULL: all). What does not is added to *io. A chain that is not whole is no finding of this set.
+ */
+int backup_verify_deltas(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t i,
+			 const uint64_t *ids, size_t n, struct backup_verdict *io, struct diag *d);
 
 #endif

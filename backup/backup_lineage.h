@@ -3,7 +3,8 @@
  *
  * When a program writes a file anew and renames it over the old one, the engine joins the two
  * (docs/format.md "History"). The basis is the nearest file on the way back that the parent's chain
- * has a signature of; and how much the chain has piled up over a range that changes in place. It lies in the set's own chain, so whatever keeps the set keeps it too.
+ * has a signature of. It lies in the set's own chain, so whatever keeps the set keeps it too. Beside that, how
+ * much the chain has piled up over a range that changes in place.
  */
 #ifndef COFFER_BACKUP_BACKUP_LINEAGE_H
 #define COFFER_BACKUP_BACKUP_LINEAGE_H

@@ -9,6 +9,8 @@
 
 struct making {
 	struct setview *view;
+	const uint64_t *ids; /* sorted; NULL: all */
+	size_t n;
 	uint8_t *range;
 	struct backup_verdict *v;
 };
@@ -20,6 +22,13 @@ static void bad(struct making *x, const struct set_entry *e, const char *why)
 			 setview_id(x->view), (unsigned long long)e->range, (unsigned long long)e->id, why);
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 static int on_entry(void *arg, const struct set_entry *e)
 {
 	struct making *x = arg;
@@ -27,7 +36,9 @@ static int on_entry(void *arg, const struct set_entry *e)
 	char order[KEYRING_ORDER_REF_MAX + 1];
 	uint8_t what[SET_RANGE_BLOCKS];
 
-	if (!set_entry_is_delta(e) || keyring_gone(x->view->kr, KEYRING_BACKUP, e->id, order))
+	if (!set_entry_is_delta(e) ||
+	    (x->ids && !bsearch(&e->id, x->ids, x->n, sizeof(e->id), compare_ids)) ||
+	    keyring_gone(x->view->kr, KEYRING_BACKUP, e->id, order))
 		return 0;
 	int err = setview_lay(x->view, &ve, 1, 0, what, x->range);
 	if (err == -EKEYREVOKED)
@@ -40,10 +51,10 @@ static int on_entry(void *arg, const struct set_entry *e)
 }
 
 int backup_verify_deltas(struct repo *r, struct keyring *kr, const struct set_catalog *c, size_t set,
-			 struct backup_verdict *io, struct diag *d)
+			 const uint64_t *ids, size_t n, struct backup_verdict *io, struct diag *d)
 {
 	CLEANUP_FREE uint8_t *range = malloc(SET_RANGE);
-	struct making x = {.range = range, .v = io};
+	struct making x = {.ids = ids, .n = n, .range = range, .v = io};
 	struct diag inner = {0};
 	int err = range ? setview_open(r, kr, c, set, &x.view, &inner) : -ENOMEM;
 

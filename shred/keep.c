@@ -2,8 +2,8 @@
  * "Backups kept" is a promise: before the live keys go, a set must open and hold every live file as
  * it is now.
  *
- * Shown in two parts, for one set and its chain: every record of the ids in it opens and every live
- * id has its node there; and a scan of the live volume since that set finds none of the ids
+ * Shown in two parts, for one set and its chain: every record of the ids in it opens, deltas can be made,
+ * and every live id has its node there; and a scan of the live volume since that set finds none of the ids
  * changed.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backup/set.h"
+#include "backup/backup.h"
 #include "core/bytes.h"
 #include "core/cleanup.h"
 #include "shred/execute_internal.h"
@@ -94,8 +94,12 @@ static bool chain_opens(struct keeping *k, const struct set_catalog *c, size_t s
 	memset(k->seen, 0, k->n);
 	k->n_unread = 0;
 	for (size_t i = 0; i < n; i++) {
+		struct backup_verdict made = {0};
+
 		k->m = &c->sets[chain[i]];
-		if (set_index_read(k->repo, k->kr, k->m, on_entry, k, &ignored))
+		if (set_index_read(k->repo, k->kr, k->m, on_entry, k, &ignored) ||
+		    backup_verify_deltas(k->repo, k->kr, c, chain[i], k->ids, k->n, &made, &ignored) ||
+		    made.n_bad)
 			return false;
 	}
 	for (size_t i = 0; i < k->n; i++)

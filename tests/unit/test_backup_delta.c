@@ -707,7 +707,7 @@ static uint64_t n_bad(struct backup_fixture *b, size_t set)
 	struct set_catalog c;
 
 	load(b, &c);
-	assert_int_equal(backup_verify_deltas(b->repo, keys(b), &c, set, &v, &b->d), 0);
+	assert_int_equal(backup_verify_deltas(b->repo, keys(b), &c, set, NULL, 0, &v, &b->d), 0);
 	assert_true(v.n_bad == 0 || strstr(v.first_bad, c.sets[set].id));
 	set_catalog_free(&c);
 	return v.n_bad;
@@ -729,6 +729,13 @@ static void verifying_makes_every_delta(void **state)
 	set_catalog_free(&c);
 	flip_raw(path, MIB / 2, 1);
 	assert_true(n_bad(b, 1) > 0);
+	struct backup_verdict v = {0};
+	load(b, &c);
+	assert_int_equal(backup_verify_deltas(b->repo, keys(b), &c, 1, ids, 1, &v, &b->d), 0);
+	assert_int_equal(v.n_bad, 0); /* the first version is no delta */
+	assert_int_equal(backup_verify_deltas(b->repo, keys(b), &c, 1, ids + 1, 1, &v, &b->d), 0);
+	assert_true(v.n_bad > 0);
+	set_catalog_free(&c);
 	flip_raw(path, MIB / 2, 1);
 	puncture(b, KEYRING_BOTH, ids[0], "D-1");
 	assert_true(n_bad(b, 1) > 0);
