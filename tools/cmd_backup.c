@@ -310,7 +310,7 @@ static int look(const struct located_repo *lr, struct keyring *kr, const struct 
 		struct backup_verdict v = {0};
 		int err = kr ? backup_verify_some(lr->repo, kr, &lr->catalog.sets[i], a->sample ? a->sample : 100, &v, d)
 			     : backup_scrub(lr->repo, &lr->catalog.sets[i], &v, d);
-		if (err == 0 && kr)
+		if (err == 0 && kr && !a->sample) /* a sample opens records only */
 			err = backup_verify_deltas(lr->repo, kr, &lr->catalog, i, NULL, 0, &v, d);
 		if (err)
 			return err;
