@@ -57,6 +57,9 @@ static int body(const struct medium *m, const uint8_t volume_id[16], char **ret)
 
 	if (!medium_label_valid(m->label) || m->kept == CONF_KEPT_UNSAID || m->n_sets > MEDIUM_SETS_MAX)
 		return -EINVAL;
+	for (size_t i = 0; i < m->n_sets; i++)
+		if (!set_id_valid(m->sets[i]))
+			return -EINVAL;
 	note_begin(&w, TYPE, VERSION);
 	note_put_hex(&w, "volume", volume_id, 16);
 	note_put(&w, "id", m->id);

@@ -141,7 +141,9 @@ static bool keep_parent(struct planning *p, size_t child)
 	bool news = false;
 
 	for (size_t i = 0; *m->parent && i < p->c->n_sets; i++) {
-		if (i == child || p->v[i].keep || p->superseded[i] || !set_stands_for(&p->c->sets[i], m->parent))
+		bool passed = p->superseded[i] && !p->superseded[child];
+
+		if (i == child || p->v[i].keep || passed || !set_stands_for(&p->c->sets[i], m->parent))
 			continue;
 		keep(p, i, "set %s builds on it", m->id);
 		news = true;

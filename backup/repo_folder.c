@@ -154,7 +154,8 @@ static int collect(DIR *dir, char ***ret, size_t *ret_n)
 	struct dirent *de;
 	int err = 0;
 
-	while (err == 0 && (de = readdir(dir))) {
+	/* A list that was cut short would look like one of fewer sets: retention goes by it. */
+	while (err == 0 && (errno = 0, de = readdir(dir))) {
 		if (de->d_name[0] == '.')
 			continue;
 		if (n == cap) {
@@ -169,6 +170,8 @@ static int collect(DIR *dir, char ***ret, size_t *ret_n)
 		err = names[n] ? 0 : -ENOMEM;
 		n += err == 0;
 	}
+	if (err == 0)
+		err = -errno;
 	if (err) {
 		repo_list_free(names, n);
 		return err;

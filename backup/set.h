@@ -82,12 +82,13 @@ struct set_manifest {
 };
 
 /* The signed text, without the packs themselves; parse leaves n_packs 0. -EUCLEAN, -EBADMSG,
- * -EPROTONOSUPPORT. */
+ * -EPROTONOSUPPORT. What could not be parsed is not built: -E2BIG beyond SET_LIST_MAX. */
 int set_manifest_build(const struct set_manifest *m, const uint8_t sign_seed[32], char **ret_text);
 int set_manifest_parse(const char *text, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 		       struct set_manifest *ret);
 void set_manifest_free(struct set_manifest *m);
-#define SET_MERGED_MAX 64 /* ids in each list of a merged set */
+#define SET_MERGED_MAX 64 /* sets that are merged at once */
+#define SET_LIST_MAX 128  /* ids in each list of a merged set: it may take others' places later on */
 /* Whether id is m's own, or that of a set that m stands for. */
 bool set_stands_for(const struct set_manifest *m, const char *id);
 /* Whether m was merged from the set of that id. */

@@ -130,11 +130,21 @@ static int body(const struct set_manifest *m, char **ret)
 	return err;
 }
 
+static bool list_fits(const char *list)
+{
+	size_t n = 1;
+
+	for (const char *p = list; p && *p; p++)
+		n += *p == ' ';
+	return n <= SET_LIST_MAX;
+}
+
 int set_manifest_build(const struct set_manifest *m, const uint8_t sign_seed[32], char **ret_text)
 {
 	CLEANUP_FREE char *text = NULL;
 	char key_name[NOTE_KEY_NAME_MAX + 1];
-	int err = body(m, &text);
+	/* Sets are removed because this one takes their place: better none than one that nobody can read. */
+	int err = list_fits(m->merged) && list_fits(m->stands_for) ? body(m, &text) : -E2BIG;
 
 	if (err)
 		return err;
@@ -166,7 +176,7 @@ static int get_ids(const struct note *n, const char *key, char **ret)
 		return 0;
 	for (size_t at = 0, next; at <= len; at = next + 1, count++) {
 		next = at + strcspn(v + at, " ");
-		if (next - at > SET_ID_MAX || count == SET_MERGED_MAX)
+		if (next - at > SET_ID_MAX || count == SET_LIST_MAX)
 			return -EUCLEAN;
 		memcpy(id, v + at, next - at);
 		id[next - at] = 0;

@@ -135,6 +135,15 @@ static int begin(struct securing *x)
 	return set_writer_new(x->repo, x->kr, &m, &x->w);
 }
 
+static bool is_held(struct repo *r, const char *id)
+{
+	char name[SET_NAME_LEN];
+	uint64_t size;
+
+	set_object(id, HOLD_OBJECT, name);
+	return repo_size(r, name, &size) == 0;
+}
+
 /* Whoever holds the old set holds what takes its place. */
 static int hold_too(struct securing *x, const char *id, bool *ret_held, struct diag *d)
 {
@@ -143,7 +152,7 @@ static int hold_too(struct securing *x, const char *id, bool *ret_held, struct d
 	int err = hold_get(x->repo, at_hand(x)->id, h->volume_id, h->sign_pk, &hold);
 
 	*ret_held = err != -ENOENT;
-	if (err == -ENOENT)
+	if (err == -ENOENT || is_held(x->repo, id))
 		return 0;
 	if (err && err != -EBADMSG && err != -EUCLEAN)
 		return diag_fail_errno(d, err, "%s: set %s, hold", repo_url(x->repo), at_hand(x)->id);
@@ -195,12 +204,20 @@ static int rewrite(struct securing *x, struct diag *d)
 	return replace(x, &anew, d);
 }
 
+/* What was killed behind the new set's manifest goes on here: the old one loses its basis, held or not. */
+static int go_on(struct securing *x, const struct set_manifest *anew, struct diag *d)
+{
+	bool held;
+
+	return set_stands_for(anew, at_hand(x)->id) ? hold_too(x, anew->id, &held, d) : 0;
+}
+
 static int one_set(struct securing *x, struct diag *d)
 {
 	size_t by;
 
 	if (set_catalog_superseded(x->c, x->set, &by))
-		return 0;
+		return go_on(x, &x->c->sets[by], d);
 	x->n_doomed = 0;
 	int err = set_index_read(x->repo, x->kr, at_hand(x), count_doomed, x, d);
 	if (err || !x->n_doomed)

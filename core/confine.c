@@ -3,7 +3,8 @@
  *
  * The list of system calls names what the engine, SQLite, libfuse, libsodium, libcurl and the C library's threads and
  * resolver use on Debian 12 and newer, by family. It is a list of what is allowed: a call that a later kernel brings is
- * refused. An io_uring can do nothing that the list itself forbids: it has no operation that starts a program, traces or mounts.
+ * refused. What an io_uring does is not held to the arguments below (it could open a socket of another family), but it has no
+ * operation that starts a program, traces or mounts.
  */
 #include "core/confine.h"
 

@@ -140,6 +140,8 @@ static int op_quota(struct server *s, const struct peer *p, const json_t *req, i
 	if (json_unpack((json_t *)req, "{s:I}", "bytes", &bytes) != 0 || bytes < 0)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "quota");
 	snprintf(text, sizeof(text), "%lld", (long long)bytes);
+	if (serve_trail(s, p, "quota.set", text, NULL, "begun", NULL, true) != 0)
+		return diag_fail(d, DIAG_TRAIL, -EIO, "%s", s->store);
 	int err = volume_set_quota(s->volume, (uint64_t)bytes);
 	serve_trail(s, p, "quota.set", text, NULL, err ? "failed" : "ok", NULL, false);
 	return err ? diag_fail_errno(d, err, "setting the quota of %s", s->store) : 0;

@@ -575,6 +575,14 @@ static void holds_outlast_it(void **state)
 			 0);
 	assert_string_equal(found.by, h.by);
 	assert_string_equal(found.reason, h.reason);
+	/* Killed before the hold was passed on: the next run does it. */
+	assert_int_equal(hold_remove(b->repo, c.sets[2].id, found.digest), 0);
+	assert_int_equal(survivors_secure(b->repo, keys(b), ids, 1, &s, &b->d), 0);
+	assert_int_equal(s.n_sets, 0);
+	assert_int_equal(hold_get(b->repo, c.sets[2].id, keyring_volume_id(keys(b)),
+				  keyring_header(keys(b))->sign_pk, &found),
+			 0);
+	assert_string_equal(found.by, h.by);
 	set_catalog_free(&c);
 	puncture(b, KEYRING_BOTH, ids[0], "D-1");
 	for (unsigned i = 1; i < 4; i++)

@@ -42,6 +42,24 @@ static size_t list(struct backup_fixture *b, struct medium **ret, size_t *ret_ba
 	return n;
 }
 
+/* What could not be read again is not entered: the register would not verify from then on. */
+static void test_sets_are_sets(void **state)
+{
+	struct backup_fixture *b = *state;
+	struct medium m = {.time = 1796000000, .kept = CONF_KEPT_PLATFORM, .by = "uid 0", .n_sets = 2, .sets = two_sets()},
+		      *all;
+	size_t bad;
+
+	strcpy(m.label, "tape");
+	strcpy(m.sets[1], "no set");
+	assert_int_equal(medium_put(b->repo, keyring_volume_id(keys(b)), keyring_sign_seed(keys(b)), &m, NULL, &b->d),
+			 -EINVAL);
+	medium_free(&m);
+	assert_int_equal(list(b, &all, &bad), 0);
+	assert_int_equal(bad, 0);
+	medium_list_free(all, 0);
+}
+
 /* Entries of one second are told apart: the later one counts. */
 static void test_newest_of_each_label(void **state)
 {
@@ -257,6 +275,7 @@ static void test_hold_goes_along(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_sets_are_sets, backup_setup, backup_teardown),
 		cmocka_unit_test_setup_teardown(test_newest_of_each_label, backup_setup, backup_teardown),
 		cmocka_unit_test_setup_teardown(test_tampered, backup_setup, backup_teardown),
 		cmocka_unit_test(test_labels),

@@ -193,6 +193,30 @@ static void test_hold(void **state)
 	assert_string_equal(v[1].why, "held by order H-1");
 }
 
+/* One that was held while it was merged stays whole: what it was taken on stays, though it was merged as well. */
+static void test_hold_of_merged(void **state)
+{
+	char merged[2 * SET_ID_MAX + 2];
+	struct shelf s = shelf_new();
+	struct prune_rules r = {.keep = {1, 1, 1}, .held = held_second, .arg = s.m[3].id};
+	(void)state;
+
+	put(&s, "daily", -1);
+	put(&s, "daily", 0);
+	put(&s, "daily", 1);
+	put(&s, "daily", 2);
+	put(&s, "daily", 0);
+	snprintf(merged, sizeof(merged), "%s %s", s.m[2].id, s.m[3].id);
+	s.m[4].to_txn = s.m[3].to_txn;
+	strcpy(s.m[4].parent, s.m[1].id);
+	s.m[4].from_txn = s.m[1].to_txn;
+	s.m[4].merged = merged;
+	s.m[4].stands_for = s.m[3].id;
+	expect_plan(&s, &r, "kkkkk");
+	r.held = NULL;
+	expect_plan(&s, &r, "kkrrk");
+}
+
 static void test_empty(void **state)
 {
 	const struct prune_rules r = {.keep = {1, 1, 1}};
@@ -511,6 +535,7 @@ int main(void)
 	    cmocka_unit_test(test_broken_chains),
 	    cmocka_unit_test(test_no_rule),
 	    cmocka_unit_test(test_hold),
+	    cmocka_unit_test(test_hold_of_merged),
 	    cmocka_unit_test(test_empty),
 	    cmocka_unit_test(test_any_life),
 	    WITH_REPOSITORY(test_two_steps),

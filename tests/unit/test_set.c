@@ -405,6 +405,38 @@ static int parse(const char *text, struct set_manifest *ret)
 	return set_manifest_parse(text, volume, pk, ret);
 }
 
+/* n ids, each with a blank behind it but the last. */
+static char *ids_list(size_t n)
+{
+	char *list = calloc(n, SET_ID_MAX + 2), *at = list;
+
+	assert_non_null(list);
+	for (size_t i = 0; i < n; i++)
+		at += sprintf(at, "%s20261127T091500Z-%08zx", i ? " " : "", i);
+	return list;
+}
+
+/* Sets go because a merged one takes their place: one that nobody could read is not written. */
+static void manifest_lists_fit(void **state)
+{
+	struct set_manifest m = sample("20261128T091500Z-1a2b3c4d"), got;
+	CLEANUP_FREE char *most = ids_list(SET_LIST_MAX), *more = ids_list(SET_LIST_MAX + 1), *text = NULL;
+
+	(void)state;
+	m.merged = most;
+	m.stands_for = most;
+	assert_int_equal(set_manifest_build(&m, seed, &text), 0);
+	assert_int_equal(parse(text, &got), 0);
+	assert_string_equal(got.merged, most);
+	set_manifest_free(&got);
+	free(STEAL_PTR(text));
+	m.merged = more;
+	assert_int_equal(set_manifest_build(&m, seed, &text), -E2BIG);
+	m.merged = most;
+	m.stands_for = more;
+	assert_int_equal(set_manifest_build(&m, seed, &text), -E2BIG);
+}
+
 /* What was stated comes back; nobody else's signature, volume or changed byte is taken. */
 static void manifest_comes_back(void **state)
 {
@@ -850,6 +882,7 @@ int main(void)
 	    cmocka_unit_test(names),
 	    cmocka_unit_test(runs),
 	    cmocka_unit_test(manifest_comes_back),
+	    cmocka_unit_test(manifest_lists_fit),
 	    cmocka_unit_test(manifest_form),
 	    TEST(finds_sets),
 	    TEST(chains),
