@@ -38,6 +38,8 @@ struct restore_request {
 	const char *to;
 	bool in_place; /* to is the volume's root and paths keep their whole path; existing files
 			  are replaced */
+	/* Goes on where a run with the same request was interrupted: what lies in the target with the very content stays. */
+	bool resume;
 	/* Where, links and all, `to` must lie (a st_dev); NULL: anywhere. Held to what was opened, so
 	 * that whoever swaps names meanwhile changes nothing. DIAG_DENIED. */
 	const dev_t *within;
@@ -50,6 +52,7 @@ struct restore_request {
 };
 struct restore_result {
 	uint64_t n_files, n_dirs, n_other, n_links, n_bytes;
+	uint64_t n_kept;                       /* found there whole, in a run that goes on; not in the counts above */
 	uint64_t n_destroyed;                  /* entries reported as destroyed */
 	char order[KEYRING_ORDER_REF_MAX + 1]; /* one of the orders */
 	uint64_t n_damaged;

@@ -4,6 +4,7 @@
 #define COFFER_BACKUP_RESTORE_INTERNAL_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "backup/setview_internal.h"
@@ -31,6 +32,18 @@ void restore_refused(struct restore *r);
  */
 int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
 		  const struct set_node *n);
+/*
+ * In a restore that goes on: whether the entry lies there as name already, with the very content. 1: it does, and has its
+ * attributes; 0: it does not. -EBADMSG: the set's records do not open; other errors are the target's.
+ */
+int restore_kept(struct restore *r, int dir_fd, const char *name, uint64_t id, const struct set_node *n);
+/* Names that are used until an entry is complete; what an interrupted run left of them in a folder goes. */
+bool restore_is_temp(const char *name);
+void restore_clear(int dir_fd);
+/* A target that was made says so until it has its own attributes, so that a run that goes on gives it those. */
+int restore_mark(struct restore *r);
+bool restore_marked(const struct restore *r);
+void restore_unmark(struct restore *r);
 void restore_links_free(struct restore *r);
 /* The folder at a path of dir_fd (path_len bytes, may be 0), component by component: no link is
  * followed. */

@@ -85,6 +85,8 @@ static int children(struct restore *r, int fd, uint64_t id)
 {
 	struct folder f = {.r = r, .fd = fd};
 
+	if (r->in->resume)
+		restore_clear(fd);
 	return setview_children(r->sv, id, on_child, &f);
 }
 
@@ -234,8 +236,11 @@ static int descend(struct restore *r, int at, const char *path, const char *rest
 	int err = path_push(r, name, &before);
 	if (err)
 		return err;
-	if (!*more)
+	if (!*more) {
+		if (r->in->resume)
+			restore_clear(at);
 		return entry(r, at, name, id, 0);
+	}
 	bool made = mkdirat(at, name, 0700) == 0;
 	if (!made && errno != EEXIST)
 		return failed(r, -errno);
@@ -262,6 +267,8 @@ static int root(struct restore *r)
 		damaged(r);
 		return 0;
 	}
+	if (err == 0 && r->made_target)
+		restore_unmark(r); /* before the times are set, which this moves */
 	if (err == 0)
 		err = restore_set_attributes(r, r->to_fd, &n);
 	return err ? failed(r, err) : 0;
@@ -336,7 +343,13 @@ static int make_target(struct restore *r, int above, const char *last)
 		return diag_fail_errno(r->d, -errno, "%s", r->in->to);
 	if (r->made_target && (st.st_uid != geteuid() || (st.st_mode & 077)))
 		return diag_fail_errno(r->d, -ESTALE, "%s", r->in->to);
-	return check_within(r, r->to_fd);
+	int err = check_within(r, r->to_fd);
+	if (err)
+		return err;
+	if (r->made_target && !r->in->quarantine && (err = restore_mark(r)) != 0)
+		return diag_fail_errno(r->d, err, "%s", r->in->to);
+	r->made_target |= r->in->resume && restore_marked(r);
+	return 0;
 }
 
 static int open_target(struct restore *r)
@@ -377,6 +390,8 @@ int restore_run(const struct restore_request *in, struct restore_result *ret, st
 		err = root(r);
 	for (size_t i = 0; err == 0 && i < in->n_paths; i++)
 		err = one_path(r, in->paths[i]);
+	if (err == 0 && r->made_target)
+		restore_unmark(r);
 	close_target(r);
 	*ret = r->res;
 	if (err == 0 && r->res.n_damaged)

@@ -24,6 +24,7 @@
 #include "core/durable.h"
 
 #define TEMP_LEN 40
+#define TEMP_PREFIX ".coffer-restore-"
 #define FD_PATH_LEN 40
 
 static void temp_name(char out[TEMP_LEN])
@@ -33,7 +34,14 @@ static void temp_name(char out[TEMP_LEN])
 
 	kdf_random(salt, sizeof(salt));
 	bytes_hex(hex, salt, sizeof(salt));
-	snprintf(out, TEMP_LEN, ".coffer-restore-%s", hex);
+	snprintf(out, TEMP_LEN, TEMP_PREFIX "%s", hex);
+}
+
+bool restore_is_temp(const char *name)
+{
+	const size_t n = sizeof(TEMP_PREFIX) - 1;
+
+	return !strncmp(name, TEMP_PREFIX, n) && strspn(name + n, "0123456789abcdef") == 16 && !name[n + 16];
 }
 
 /* --- attributes --- */
@@ -279,7 +287,7 @@ static int write_dir(struct restore *r, int dir_fd, const char *name, uint64_t i
 	struct stat st;
 
 	if (mkdirat(dir_fd, name, 0700) != 0) {
-		if (errno != EEXIST || !r->in->in_place)
+		if (errno != EEXIST || !(r->in->in_place || r->in->resume))
 			return -errno;
 		if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			return -errno;
@@ -350,6 +358,15 @@ static int link_restored(struct restore *r, const struct restored_link *l, int d
 	return st.st_dev == l->dev && st.st_ino == l->ino ? 0 : -ESTALE;
 }
 
+/* In a run that goes on: whether the name leads to it already. */
+static bool is_linked(struct restore *r, const struct restored_link *l, int dir_fd, const char *name)
+{
+	struct stat st;
+
+	return r->in->resume && fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == l->dev &&
+	       st.st_ino == l->ino;
+}
+
 /* A further name of what is restored already. 1: linked. */
 static int write_link(struct restore *r, int dir_fd, const char *name, uint64_t id)
 {
@@ -359,6 +376,10 @@ static int write_link(struct restore *r, int dir_fd, const char *name, uint64_t 
 
 	if (!found)
 		return 0;
+	if (is_linked(r, *found, dir_fd, name)) {
+		r->res.n_kept++;
+		return 1;
+	}
 	temp_name(temp);
 	int err = link_restored(r, *found, dir_fd, temp);
 	if (err == 0)
@@ -382,8 +403,12 @@ int restore_write(struct restore *r, int dir_fd, const char *name, uint64_t id,
 			return err < 0 ? err : 0;
 	}
 	uint64_t refused = r->res.n_refused;
-	err = S_ISREG(n->attr.mode) ? write_file(r, dir_fd, name, id, n)
-				    : write_special(r, dir_fd, name, id, n);
+	int kept = r->in->resume ? restore_kept(r, dir_fd, name, id, n) : 0;
+	if (kept < 0)
+		return kept;
+	err = kept		      ? 0
+	      : S_ISREG(n->attr.mode) ? write_file(r, dir_fd, name, id, n)
+				      : write_special(r, dir_fd, name, id, n);
 	/* A device that was refused is not there to be linked to. */
 	if (err == 0 && n->attr.nlink > 1 && (S_ISREG(n->attr.mode) || r->res.n_refused == refused))
 		err = remember_link(r, dir_fd, name, id);

@@ -29,6 +29,8 @@ static const char usage[] =
 	"                     An operator names a new folder, which only the files' owners can enter\n"
 	"  --in-place         where the paths were; existing files are replaced\n"
 	"  --all              everything\n"
+	"  --resume           goes on after an interruption: what lies in DIR with the very content, compared with the set, stays;\n"
+	"                     give the same set (--set), and the same paths\n"
 	"  --repository NAME  of coffer.conf; for an export also a copy's folder or S3 URL (s3+https://HOST/BUCKET/PREFIX)\n"
 	"  --json\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n"
@@ -39,7 +41,7 @@ struct args {
 	char **paths;
 	size_t n_paths;
 	int64_t at;
-	bool in_place, all, json;
+	bool in_place, all, resume, json;
 	struct cli_unlock secrets;
 };
 
@@ -50,6 +52,7 @@ static int arguments(struct args *a, int argc, char **argv)
 						{"to", required_argument, NULL, 't'},
 						{"in-place", no_argument, NULL, 'i'},
 						{"all", no_argument, NULL, 'A'},
+						{"resume", no_argument, NULL, 'R'},
 						{"repository", required_argument, NULL, 'r'},
 						{"json", no_argument, NULL, 'j'},
 						CLI_UNLOCK_OPTIONS, {0}};
@@ -72,6 +75,9 @@ static int arguments(struct args *a, int argc, char **argv)
 			break;
 		case 'A':
 			a->all = true;
+			break;
+		case 'R':
+			a->resume = true;
 			break;
 		case 'r':
 			a->repository = optarg;
@@ -126,6 +132,9 @@ static int report(json_t *r, const struct args *a, struct diag *d)
 	       json_integer_value(json_object_get(r, "files")), json_integer_value(json_object_get(r, "folders")),
 	       json_integer_value(json_object_get(r, "other")), json_integer_value(json_object_get(r, "links")), size,
 	       json_string_value(json_object_get(r, "set")));
+	json_int_t kept = json_integer_value(json_object_get(r, "kept"));
+	if (kept)
+		printf("%lld entries were there already, with the same content\n", kept);
 	if (destroyed)
 		printf("destroyed under order %s and not restored: %lld entr%s; neither names nor content can be read\n",
 		       json_string_value(json_object_get(r, "order")), destroyed, destroyed == 1 ? "y" : "ies");
@@ -150,8 +159,8 @@ static int through_server(const struct args *a, const struct located *l, const c
 
 	for (size_t i = 0; i < a->n_paths; i++)
 		json_array_append_new(paths, control_name(a->paths[i]));
-	json_t *req = json_pack("{s:s, s:o, s:I, s:b, s:b}", "op", "restore", "paths", paths, "at", (json_int_t)a->at,
-				"in_place", a->in_place, "all", a->all);
+	json_t *req = json_pack("{s:s, s:o, s:I, s:b, s:b, s:b}", "op", "restore", "paths", paths, "at", (json_int_t)a->at,
+				"in_place", a->in_place, "all", a->all, "resume", a->resume);
 	if (a->set)
 		json_object_set_new(req, "set", json_string(a->set));
 	if (a->repository) /* the serving process stands in another folder */
@@ -187,7 +196,8 @@ static int record(const struct located *l, struct keyring *kr, const char *set, 
 
 static json_t *figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "kept",
+			 (json_int_t)r->n_kept, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other", (json_int_t)r->n_other,
 			 "links", (json_int_t)r->n_links, "bytes", (json_int_t)r->n_bytes, "destroyed",
 			 (json_int_t)r->n_destroyed, "order", r->order, "damaged", (json_int_t)r->n_damaged,
@@ -197,7 +207,7 @@ static json_t *figures(const struct restore_result *r, const char *set)
 
 static int export_set(const struct args *a, struct located_repo *lr, struct keyring *kr, struct diag *d)
 {
-	struct restore_request in = {.paths = (const char *const *)a->paths, .n_paths = a->n_paths, .to = a->to,
+	struct restore_request in = {.paths = (const char *const *)a->paths, .n_paths = a->n_paths, .to = a->to, .resume = a->resume,
 				     .progress = on_export_progress};
 	struct restore_result res = {0};
 	size_t set;

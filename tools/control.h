@@ -24,7 +24,7 @@
  *   backup.medium       label, kept, sets, bytes, digest,        id, note (signed; it lies in the repository)
  *                       reason, forgotten, repository
  *   restore             set|at, paths or all, to, in_place,      counts. `to` lies inside the mount point; a new folder for
- *                       repository                               who is neither owner nor trusted
+ *                       resume, repository                       who is neither owner nor trusted
  *   destroy.inventory   paths, destroy_moved, destroy_linked     inventory (text), sealed (hex), bytes, n_destroy, n_kept, listing
  *   destroy.describe    order                                    listing (names where they open), drift (bool)
  *   destroy.execute     order                                    state, counts

@@ -248,7 +248,8 @@ static bool mixes_root(const struct target *t)
 
 static json_t *restore_figures(const struct restore_result *r, const char *set)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "files",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:I, s:o}", "set", set, "kept",
+			 (json_int_t)r->n_kept, "files",
 			 (json_int_t)r->n_files, "folders", (json_int_t)r->n_dirs, "other",
 			 (json_int_t)r->n_other, "links", (json_int_t)r->n_links, "bytes",
 			 (json_int_t)r->n_bytes, "destroyed", (json_int_t)r->n_destroyed, "order",
@@ -309,12 +310,12 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 	struct set_catalog cat = {0};
 	json_int_t at = 0;
 	json_t *list = NULL;
-	int in_place = 0, all = 0;
+	int in_place = 0, all = 0, resume = 0;
 	size_t i;
 	CLEANUP_REPO struct repo *r = NULL;
 
-	if (json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?b, s?o}", "set", &set, "at", &at, "to", &to,
-			"repository", &repository, "in_place", &in_place, "all", &all, "paths", &list) != 0)
+	if (json_unpack((json_t *)req, "{s?s, s?I, s?s, s?s, s?b, s?b, s?b, s?o}", "set", &set, "at", &at, "to", &to,
+			"repository", &repository, "in_place", &in_place, "resume", &resume, "all", &all, "paths", &list) != 0)
 		return diag_fail(d, DIAG_USAGE, -EINVAL, "restore");
 	bool owner = p->trusted || (p->roles & CHARTER_OWNER);
 	if (in_place && !owner)
@@ -333,7 +334,7 @@ int serve_op_restore(struct server *s, const struct peer *p, const json_t *req, 
 		return err;
 	err = set_catalog_find(&cat, set, at, &i, d);
 	struct restore_request in = {.paths = (const char *const *)t.paths, .n_paths = t.n, .to = to,
-				     .in_place = in_place != 0, .within = &t.mount, .quarantine = !owner,
+				     .in_place = in_place != 0, .resume = resume != 0, .within = &t.mount, .quarantine = !owner,
 				     .restored = on_restored, .progress = on_restore_progress, .arg = &job};
 	if (err == 0)
 		err = restore_recorded(s, p, r, &cat, i, &in, ret, d);
