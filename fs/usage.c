@@ -187,9 +187,16 @@ static bool fits(const struct volume *v, uint64_t more, uint64_t claimed)
 /* The bytes that the write adds, exactly. */
 static int growth(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len, uint64_t *ret)
 {
+	uint64_t end = off + len, first = off / MAP_BLOCK;
+
 	if (inode_in_blocks(ino))
-		return missing(v, ino, off, off + len, ret);
-	*ret = off + len <= VOLUME_INLINE_MAX ? len : (len + MAP_BLOCK - 1) & ~(uint64_t)(MAP_BLOCK - 1);
+		return missing(v, ino, off, end, ret);
+	*ret = end > ino->inline_len ? end - ino->inline_len : 0;
+	if (end <= VOLUME_INLINE_MAX)
+		return 0;
+	/* It goes to blocks: those written, and the first, where the content is that it had. */
+	uint64_t n = (end + MAP_BLOCK - 1) / MAP_BLOCK - first + (first && ino->inline_len);
+	*ret = n * MAP_BLOCK - ino->inline_len;
 	return 0;
 }
 
@@ -209,7 +216,7 @@ int usage_claim(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len
 		return 0;
 	/* Near the limit it is looked at exactly, so that what is there can be overwritten; and not judged by the claims of
 	 * others, which are as large as could be, but when they have settled. */
-	while (r == 0 && !fits(v, more, v->used_claimed)) {
+	while (r == 0 && v->quota && !fits(v, more, v->used_claimed)) {
 		r = growth(v, ino, off, len, &more);
 		if (r || !more || fits(v, more, v->used_claimed))
 			break;

@@ -223,6 +223,28 @@ static void counted_anew_after_destruction(void **state)
 	check_clean(fx->v);
 }
 
+/* At the limit a small file is judged by what it grows by, not by what is written. */
+static void holds_exactly_small(void **state)
+{
+	struct fixture *fx = *state;
+	struct volume *v = fx->v;
+	uint64_t id = make_file(v, VOLUME_ROOT_ID, "a", 'a', 1000);
+
+	assert_int_equal(volume_set_quota(v, 1000), 0);
+	assert_int_equal(volume_write(v, id, "xy", 2, 998, false), 2);
+	assert_int_equal(volume_write(v, id, "xy", 2, 999, false), -EDQUOT);
+	assert_int_equal(volume_set_quota(v, 1001), 0);
+	assert_int_equal(volume_write(v, id, "xy", 2, 999, false), 2);
+	assert_int_equal(used(v), 1001);
+	/* Two blocks, one of them for the content that was there. */
+	assert_int_equal(volume_set_quota(v, 2 * BLOCK - 1), 0);
+	assert_int_equal(volume_write(v, id, "x", 1, 5 * BLOCK, false), -EDQUOT);
+	assert_int_equal(volume_set_quota(v, 2 * BLOCK), 0);
+	assert_int_equal(volume_write(v, id, "x", 1, 5 * BLOCK, false), 1);
+	assert_int_equal(used(v), 2 * BLOCK);
+	check_clean(v);
+}
+
 #define MOUNTED(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -230,7 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    MOUNTED(follows_changes),  MOUNTED(unlinked_and_open),
 	    MOUNTED(survives_a_crash), MOUNTED(holds_exactly),
-	    MOUNTED(holds_against_many), MOUNTED(counted_anew_after_destruction),
+	    MOUNTED(holds_against_many), MOUNTED(holds_exactly_small), MOUNTED(counted_anew_after_destruction),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
