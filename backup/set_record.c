@@ -121,9 +121,18 @@ static size_t padme(size_t n)
 	return (n + mask) & ~mask;
 }
 
+#define RANGE_SLACK 64
+
+/* A whole range that does not compress, with its few bytes of head, is a class of its own: those bytes must not
+ * push it into the next one, which is 3 % larger. */
+static size_t padded(size_t n)
+{
+	return n >= SET_RANGE ? RANGE_SLACK + padme(n - RANGE_SLACK) : padme(n);
+}
+
 size_t set_record_room(size_t len)
 {
-	return SET_FRAME_LEN + padme(HEAD_LEN + len) + SUITE_BOX_OVERHEAD;
+	return SET_FRAME_LEN + padded(HEAD_LEN + len) + SUITE_BOX_OVERHEAD;
 }
 
 struct set_sealer {
@@ -158,7 +167,7 @@ void set_sealer_free(struct set_sealer *s)
  */
 static int pack_body(struct set_sealer *s, uint8_t kind, const void *body, size_t len)
 {
-	size_t bound = ZSTD_compressBound(len), cap = padme(HEAD_LEN + (bound > len ? bound : len)), n = len;
+	size_t bound = ZSTD_compressBound(len), cap = padded(HEAD_LEN + (bound > len ? bound : len)), n = len;
 
 	bytes_w_reset(&s->plain);
 	uint8_t *p = bytes_w_room(&s->plain, cap);
@@ -174,7 +183,7 @@ static int pack_body(struct set_sealer *s, uint8_t kind, const void *body, size_
 			memcpy(p + HEAD_LEN, body, len);
 	}
 	bytes_put32(p + 1, (uint32_t)len);
-	s->plain.len = padme(HEAD_LEN + n);
+	s->plain.len = padded(HEAD_LEN + n);
 	memset(p + HEAD_LEN + n, 0, s->plain.len - HEAD_LEN - n);
 	return 0;
 }

@@ -90,6 +90,10 @@ static void lengths_are_few(void **state)
 		last = room;
 	}
 	assert_true(n <= 4);
+	/* A whole range that does not compress is padded by no more than its head. */
+	assert_true(set_record_room(SET_RANGE + 4) <= SET_RANGE + SET_FRAME_LEN + BOX_OVERHEAD + 64);
+	for (size_t len = SET_RANGE - 100; len < SET_RANGE + 100; len++)
+		assert_true(set_record_room(len) <= set_record_room(len + 1));
 }
 
 /* Promise 2: no record opens that differs in a bit or is cut short. */
