@@ -150,6 +150,24 @@ static const struct set_manifest *by_id(const struct set_catalog *c, const char 
 	return NULL;
 }
 
+/*
+ * The sets it rests on still stand, none was merged meanwhile, and no key went: what was put already may be made from
+ * what an order has destroyed since, or from records that a merge did not know to be needed.
+ */
+static bool rests_well(const struct backup_request *in, const struct set_catalog *cat, const struct interrupted *x)
+{
+	size_t i, by;
+
+	if (x->m.generation != keyring_generation(volume_keyring(in->volume)))
+		return false;
+	if (x->m.full)
+		return true;
+	if (!x->parent || x->parent->to_txn != x->m.from_txn)
+		return false;
+	i = (size_t)(x->parent - cat->sets);
+	return !set_catalog_superseded(cat, i, &by) && stands(in->repo, cat, i);
+}
+
 /* The ground it was begun on is still there: its snapshot, and the sets it rests on. */
 static bool has_ground(const struct backup_request *in, const struct set_catalog *cat, struct interrupted *x)
 {
@@ -158,8 +176,7 @@ static bool has_ground(const struct backup_request *in, const struct set_catalog
 	if (x->snap.snap.txn != x->at.snap_txn || x->snap.timeline != x->m.timeline)
 		return false;
 	x->parent = x->m.full ? NULL : by_id(cat, x->m.parent);
-	if (x->m.full || (x->parent && x->parent->to_txn == x->m.from_txn &&
-			  stands(in->repo, cat, (size_t)(x->parent - cat->sets))))
+	if (rests_well(in, cat, x))
 		return true;
 	volume_snapshot_close(in->volume, &x->snap);
 	return false;

@@ -209,7 +209,7 @@ static void goes_on(void **state)
 }
 
 /* What nobody can go on with is not in the way: a note that was changed, a pack that is gone, a snapshot that was
- * closed. A set is taken anew, and is good. */
+ * closed, a destruction since, of what may have been copied from. A set is taken anew, and is good. */
 static void cannot_go_on(void **state)
 {
 	struct backup_fixture *b = *state;
@@ -217,7 +217,7 @@ static void cannot_go_on(void **state)
 	char unfinished[SET_ID_MAX + 1], path[PATH_MAX];
 
 	make_large(b, "first", 1, 200);
-	for (unsigned how = 0; how < 4; how++) {
+	for (unsigned how = 0; how < 5; how++) {
 		assert_int_equal(run_with(b, 3, -EIO, true, &m), -EIO);
 		unfinished_id(b, unfinished);
 		object_path(b, unfinished, how == 1 ? "pack-00000" : SET_UNFINISHED, path);
@@ -237,6 +237,8 @@ static void cannot_go_on(void **state)
 			assert_int_equal(volume_snapshot_find(b->fx->v, at.snap_id, &s), 0);
 			assert_int_equal(volume_snapshot_close(b->fx->v, &s), 0);
 		}
+		if (how == 4)
+			puncture(b, KEYRING_BOTH, make(b->fx->v, VOLUME_ROOT_ID, "retired", S_IFREG | 0600), "D-1");
 		back_up(b, true, &m);
 		assert_true(m.full);
 		assert_string_not_equal(m.id, unfinished);
