@@ -42,9 +42,10 @@ static int unlock(struct keyring *kr, const struct header_unlock *with, struct d
 	kr->suite = suite_by_id(kr->header->suite);
 	if (!kr->suite) {
 		const char *name = suite_id_name(kr->header->suite);
+		const char *needs = suite_id_needs(kr->header->suite);
 
-		return diag_fail(d, DIAG_SUITE, -EPROTONOSUPPORT, "%s: %s", kr->store,
-				 name ? name : "unknown suite");
+		return diag_fail(d, DIAG_SUITE, -EPROTONOSUPPORT, "%s: %s. %s", kr->store,
+				 name ? name : "unknown suite", needs ? needs : "A newer coffer.");
 	}
 	r = header_unlock(kr->header, with, &kr->vk, &label, d);
 	if (r < 0)

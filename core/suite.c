@@ -6,8 +6,8 @@
  * the one-time-key route for boxes (short_nonce): the first 16 random bytes derive the key and
  * only the last 8 are the nonce.
  *
- * aegis256 has its number and name, but no implementation: released libsodium (since 1.0.19)
- * offers it with 256-bit tags alone, and this format keeps 128-bit tags.
+ * A suite may leave its boxes to another row (boxes). aegis256 is there when the library has it,
+ * which is known when this is compiled; its row stays either way, so that it can be named.
  */
 #include "core/suite.h"
 
@@ -38,7 +38,10 @@ struct suite {
 	uint8_t id;
 	const char *name;
 	const char *needs;
+	uint8_t tag_len;     /* of blocks */
+	bool on_request;     /* never chosen by itself */
 	bool short_nonce;
+	enum suite_id boxes; /* the row that seals its boxes; 0: this one */
 	bool (*available)(void);
 	void (*prepare)(struct prepared *st, const uint8_t *key);
 	void (*seal)(const struct prepared *st, const struct nonce *n, const uint8_t *ad,
@@ -75,11 +78,6 @@ static void need_sodium(void)
 
 /* ---- rows ---- */
 
-static bool never(void)
-{
-	return false;
-}
-
 static bool always(void)
 {
 	return true;
@@ -90,6 +88,44 @@ static bool gcm_available(void)
 	need_sodium();
 	return crypto_aead_aes256gcm_is_available() == 1;
 }
+
+#ifdef crypto_aead_aegis256_KEYBYTES
+
+static_assert(SUITE_TAG_LEN_MAX == crypto_aead_aegis256_ABYTES, "AEGIS-256 tag");
+static_assert(SUITE_KEY_LEN == crypto_aead_aegis256_KEYBYTES, "AEGIS-256 key");
+static_assert(sizeof(struct nonce) == crypto_aead_aegis256_NPUBBYTES, "AEGIS-256 nonce");
+
+/* In software it would be slow and its timing would tell of the key; its boxes need the same. */
+static bool aegis_available(void)
+{
+	return gcm_available();
+}
+
+static void aegis_seal(const struct prepared *st, const struct nonce *n, const uint8_t *ad,
+		       size_t ad_len, const uint8_t *pt, size_t len, uint8_t *ct, uint8_t *tag)
+{
+	crypto_aead_aegis256_encrypt_detached(ct, tag, NULL, pt, len, ad, ad_len, NULL, n->bytes,
+					      st->bytes);
+}
+
+static int aegis_open(const struct prepared *st, const struct nonce *n, const uint8_t *ad,
+		      size_t ad_len, const uint8_t *ct, size_t len, const uint8_t *tag, uint8_t *pt)
+{
+	return crypto_aead_aegis256_decrypt_detached(pt, NULL, ct, len, tag, ad, ad_len, n->bytes,
+						     st->bytes);
+}
+
+#else
+
+static bool aegis_available(void)
+{
+	return false;
+}
+
+#define aegis_seal NULL
+#define aegis_open NULL
+
+#endif
 
 static void gcm_prepare(struct prepared *st, const uint8_t *key)
 {
@@ -115,7 +151,8 @@ static int gcm_open(const struct prepared *st, const struct nonce *n, const uint
 							      n->bytes, gcm_state(st));
 }
 
-static void chacha_prepare(struct prepared *st, const uint8_t *key)
+/* The key itself, for who prepares nothing. */
+static void plain_prepare(struct prepared *st, const uint8_t *key)
 {
 	memcpy(st->bytes, key, SUITE_KEY_LEN);
 }
@@ -140,15 +177,22 @@ static const struct suite suites[] = {
 	{
 		.id = SUITE_AEGIS256,
 		.name = "aegis256",
-		.needs = "A processor with AES instructions and a libsodium that makes "
-			 "128-bit AEGIS tags.",
-		.available = never,
+		.needs = "A processor with AES and carry-less multiplication instructions "
+			 "and libsodium 1.0.19 or newer.",
+		.tag_len = SUITE_TAG_LEN_MAX,
+		.on_request = true,
+		.boxes = SUITE_AES256GCM,
+		.available = aegis_available,
+		.prepare = plain_prepare,
+		.seal = aegis_seal,
+		.open = aegis_open,
 	},
 	{
 		.id = SUITE_AES256GCM,
 		.name = "aes256gcm",
 		.needs = "A processor with AES and carry-less multiplication instructions "
 			 "and libsodium 1.0.18 or newer.",
+		.tag_len = SUITE_TAG_LEN,
 		.short_nonce = true,
 		.available = gcm_available,
 		.prepare = gcm_prepare,
@@ -159,8 +203,9 @@ static const struct suite suites[] = {
 		.id = SUITE_XCHACHA20POLY1305,
 		.name = "xchacha20poly1305",
 		.needs = "Any processor and libsodium 1.0.18 or newer.",
+		.tag_len = SUITE_TAG_LEN,
 		.available = always,
-		.prepare = chacha_prepare,
+		.prepare = plain_prepare,
 		.seal = chacha_seal,
 		.open = chacha_open,
 	},
@@ -192,7 +237,7 @@ const struct suite *suite_best(void)
 {
 	size_t i = 0;
 
-	while (!suites[i].available())
+	while (suites[i].on_request || !suites[i].available())
 		i++;
 	return &suites[i];
 }
@@ -212,13 +257,32 @@ const char *suite_needs(const struct suite *s)
 	return s->needs;
 }
 
-const char *suite_id_name(uint8_t id)
+static const struct suite *row_of(uint8_t id)
 {
 	for (size_t i = 0; i < N_SUITES; i++) {
 		if (suites[i].id == id)
-			return suites[i].name;
+			return &suites[i];
 	}
 	return NULL;
+}
+
+const char *suite_id_name(uint8_t id)
+{
+	const struct suite *s = row_of(id);
+
+	return s ? s->name : NULL;
+}
+
+const char *suite_id_needs(uint8_t id)
+{
+	const struct suite *s = row_of(id);
+
+	return s ? s->needs : NULL;
+}
+
+size_t suite_tag_len(const struct suite *s)
+{
+	return s->tag_len;
 }
 
 /* ---- common to boxes and blocks ---- */
@@ -248,6 +312,11 @@ static int open_detached(const struct suite *s, const struct prepared *st, const
 
 /* ---- boxes ---- */
 
+static const struct suite *boxes_of(const struct suite *s)
+{
+	return s->boxes ? row_of(s->boxes) : s;
+}
+
 /* The key and nonce under which the box with this random nonce is sealed. */
 static void box_prepare(const struct suite *s, const uint8_t *key, const uint8_t *random,
 			struct prepared *st, struct nonce *n)
@@ -273,6 +342,7 @@ void suite_seal(const struct suite *s, const uint8_t key[SUITE_KEY_LEN], const v
 	struct prepared st;
 	struct nonce n;
 
+	s = boxes_of(s);
 	kdf_random(box, SUITE_NONCE_LEN);
 	box_prepare(s, key, box, &st, &n);
 	seal_detached(s, &st, &n, ad, ad_len, pt, len, ct, ct + len);
@@ -291,6 +361,7 @@ int suite_open(const struct suite *s, const uint8_t key[SUITE_KEY_LEN], const vo
 	if (box_len < SUITE_BOX_OVERHEAD)
 		return -EBADMSG;
 	len = box_len - SUITE_BOX_OVERHEAD;
+	s = boxes_of(s);
 	box_prepare(s, key, b, &st, &n);
 	r = open_detached(s, &st, &n, ad, ad_len, ct, len, ct + len, pt);
 	sodium_memzero(&st, sizeof(st));
@@ -322,7 +393,7 @@ void suite_key_init(struct suite_key *k, const struct suite *s, const uint8_t ke
 }
 
 void suite_block_seal(const struct suite_key *k, uint64_t counter, const void *ad, size_t ad_len,
-		      const void *pt, size_t len, void *ct, uint8_t tag[SUITE_TAG_LEN])
+		      const void *pt, size_t len, void *ct, uint8_t *tag)
 {
 	const struct block_key *bk = block_key(k);
 	struct nonce n = counter_nonce(counter);
@@ -331,7 +402,7 @@ void suite_block_seal(const struct suite_key *k, uint64_t counter, const void *a
 }
 
 int suite_block_open(const struct suite_key *k, uint64_t counter, const void *ad, size_t ad_len,
-		     const void *ct, size_t len, const uint8_t tag[SUITE_TAG_LEN], void *pt)
+		     const void *ct, size_t len, const uint8_t *tag, void *pt)
 {
 	const struct block_key *bk = block_key(k);
 	struct nonce n = counter_nonce(counter);

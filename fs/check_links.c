@@ -77,6 +77,7 @@ static void check_run(struct check *c, uint64_t id, uint64_t group, const struct
 }
 
 struct next_group {
+	size_t tag_len;
 	uint64_t group;
 	struct map_group g;
 };
@@ -88,7 +89,7 @@ static int take_group(void *arg, const struct rstore_key *key, const void *val, 
 
 	(void)txn;
 	ng->group = bytes_get64be(key->b + 10);
-	return map_decode(val, len, &ng->g) ? -EUCLEAN : 1;
+	return map_decode(val, len, ng->tag_len, &ng->g) ? -EUCLEAN : 1;
 }
 
 /* Behind the next map of the id that does not open; false when there is none. */
@@ -110,7 +111,7 @@ static bool past_bad_map(const struct check *c, const struct rstore_key *to,
 static bool check_group(struct check *c, uint64_t id, struct rstore_key *io_from, uint8_t *buf)
 {
 	struct rstore_key to = engine_sub_end(id, SUB_MAP);
-	struct next_group ng;
+	struct next_group ng = {.tag_len = engine_tag_len(c->v)};
 
 	engine_enter(c->v);
 	int r = rstore_scan(c->v->rs, io_from, &to, take_group, &ng);

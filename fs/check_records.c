@@ -68,7 +68,7 @@ static void check_map(struct check *c, uint64_t id, uint64_t group, const void *
 	unsigned long long pos = group * MAP_GROUP_BYTES;
 	struct map_group g;
 
-	if (map_decode(val, len, &g)) {
+	if (map_decode(val, len, engine_tag_len(c->v), &g)) {
 		check_report(c, id, "block map at byte %llu is malformed", pos);
 		return;
 	}

@@ -166,7 +166,7 @@ static int group_load(struct volume *v, uint64_t id, struct data_group *g)
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
-		r = map_decode(val.buf, val.len, &m);
+		r = map_decode(val.buf, val.len, engine_tag_len(v), &m);
 	if (r < 0)
 		return engine_fault(v, r, id, "block map", g->no * MAP_GROUP_BYTES);
 	g->stored = true;

@@ -83,7 +83,7 @@ static int put_group(struct volume *v, struct data_group *g, uint64_t txn)
 			m.e[i].birth = txn;
 	}
 	if (g->stored || !map_all_holes(&m)) {
-		map_encode(&m, &val);
+		map_encode(&m, engine_tag_len(v), &val);
 		int r = val.err ? val.err : rstore_put(v->rs, &key, val.buf, val.len);
 		if (r < 0)
 			return r;

@@ -339,6 +339,7 @@ static void survey_begin(struct vfile *f)
 struct survey_walk {
 	struct data_survey *s;
 	uint64_t next_txn;
+	size_t tag_len;
 	unsigned n;
 };
 
@@ -347,7 +348,7 @@ static int survey_record(void *arg, const struct rstore_key *key, const void *va
 {
 	struct survey_walk *w = arg;
 	struct map_group m;
-	int r = map_decode(val, len, &m);
+	int r = map_decode(val, len, w->tag_len, &m);
 
 	if (r < 0 || key->len < 8)
 		return -EUCLEAN;
@@ -397,7 +398,8 @@ void data_space_survey(struct volume *v, struct vfile *f)
 	/* Between publication and commit the records say more than is durable. */
 	if (!f->survey || f->uncommitted)
 		return;
-	struct survey_walk w = {.s = f->survey, .next_txn = rstore_next_txn(v->rs)};
+	struct survey_walk w = {.s = f->survey, .next_txn = rstore_next_txn(v->rs),
+				.tag_len = engine_tag_len(v)};
 	struct rstore_key from = engine_file_key_at(f->id, SUB_MAP, f->survey->next_group);
 	struct rstore_key to = engine_sub_end(f->id, SUB_MAP);
 	int r = rstore_scan(v->rs, &from, &to, survey_record, &w);

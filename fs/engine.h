@@ -341,6 +341,12 @@ const uint8_t *xattr_find(const uint8_t *list, size_t len, const char *name, siz
 void xattr_replace(const uint8_t *list, size_t len, const char *name, const void *val,
 		   size_t val_len, struct bytes_w *out);
 
+/* Bytes in the tag of a block: the suite's. */
+static inline size_t engine_tag_len(const struct volume *v)
+{
+	return suite_tag_len(keyring_suite(v->kr));
+}
+
 /* --- data*.c: blocks of regular files. All with the lock held; reading, writing, cutting and
  * punching may let go of it meanwhile, so the inode is pinned. --- */
 ssize_t data_read(struct volume *v, struct vinode *ino, void *buf, size_t len, uint64_t off);

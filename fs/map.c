@@ -92,7 +92,7 @@ static bool run_in_bounds(const struct map_entry *e, unsigned n)
 }
 
 static void encode_run(const struct map_entry *e, unsigned n, const struct sessions *t,
-		       struct bytes_w *out)
+		       size_t tag_len, struct bytes_w *out)
 {
 	if (!run_in_bounds(e, n)) {
 		out->err = out->err ? out->err : -EOVERFLOW;
@@ -104,10 +104,10 @@ static void encode_run(const struct map_entry *e, unsigned n, const struct sessi
 	bytes_w_u8(out, (uint8_t)session_index(t, e->session));
 	bytes_w_varint(out, e->counter);
 	for (unsigned i = 0; i < n; i++)
-		bytes_w_raw(out, e[i].tag, SUITE_TAG_LEN);
+		bytes_w_raw(out, e[i].tag, tag_len);
 }
 
-void map_encode(const struct map_group *g, struct bytes_w *out)
+void map_encode(const struct map_group *g, size_t tag_len, struct bytes_w *out)
 {
 	struct sessions t = {0};
 
@@ -118,7 +118,7 @@ void map_encode(const struct map_group *g, struct bytes_w *out)
 		if (is_hole(&g->e[i]))
 			bytes_w_u8(out, (uint8_t)(RUN_HOLE | (n - 1)));
 		else
-			encode_run(&g->e[i], n, &t, out);
+			encode_run(&g->e[i], n, &t, tag_len, out);
 	}
 }
 
@@ -141,8 +141,8 @@ static void decode_sessions(struct bytes_r *r, struct sessions *t)
 }
 
 /* *io_used counts the sessions met so far, which come in the table's order. */
-static void decode_run(struct bytes_r *r, const struct sessions *t, unsigned *io_used,
-		       struct map_entry *e, unsigned n)
+static void decode_run(struct bytes_r *r, const struct sessions *t, size_t tag_len,
+		       unsigned *io_used, struct map_entry *e, unsigned n)
 {
 	struct map_entry first = {.slot = bytes_r_varint(r)};
 
@@ -160,11 +160,12 @@ static void decode_run(struct bytes_r *r, const struct sessions *t, unsigned *io
 		e[i] = first;
 		e[i].slot += i;
 		e[i].counter += i;
-		bytes_r_copy(r, e[i].tag, SUITE_TAG_LEN);
+		bytes_r_copy(r, e[i].tag, tag_len);
 	}
 }
 
-static void decode_runs(struct bytes_r *r, const struct sessions *t, struct map_group *g)
+static void decode_runs(struct bytes_r *r, const struct sessions *t, size_t tag_len,
+			struct map_group *g)
 {
 	unsigned used = 0;
 
@@ -177,7 +178,7 @@ static void decode_runs(struct bytes_r *r, const struct sessions *t, struct map_
 			return;
 		}
 		if (!(head & RUN_HOLE))
-			decode_run(r, t, &used, &g->e[i], n);
+			decode_run(r, t, tag_len, &used, &g->e[i], n);
 		if (i && !r->err && continues(&g->e[i - 1], &g->e[i]))
 			bytes_r_fail(r);
 	}
@@ -185,7 +186,7 @@ static void decode_runs(struct bytes_r *r, const struct sessions *t, struct map_
 		bytes_r_fail(r);
 }
 
-int map_decode(const void *p, size_t len, struct map_group *ret)
+int map_decode(const void *p, size_t len, size_t tag_len, struct map_group *ret)
 {
 	struct bytes_r r = bytes_r_init(p, len);
 	struct sessions t = {0};
@@ -195,7 +196,7 @@ int map_decode(const void *p, size_t len, struct map_group *ret)
 	if (bytes_r_u8(&r) != VERSION)
 		bytes_r_fail(&r);
 	decode_sessions(&r, &t);
-	decode_runs(&r, &t, &g);
+	decode_runs(&r, &t, tag_len, &g);
 	if (bytes_r_done(&r) < 0)
 		return -EUCLEAN;
 	*ret = g;

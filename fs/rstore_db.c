@@ -28,10 +28,14 @@ static const char schema_sql[] =
     "CREATE TABLE node(no INTEGER PRIMARY KEY, val BLOB NOT NULL);"
     "CREATE TABLE head(id INTEGER PRIMARY KEY CHECK(id=1), val BLOB NOT NULL);";
 
-/* locking_mode first: it decides how the WAL is opened. */
-static const char settings_sql[] = "PRAGMA locking_mode=EXCLUSIVE;"
-				   "PRAGMA page_size=4096;"
-				   "PRAGMA journal_mode=WAL;"
+/* First: it decides how the WAL is opened. */
+static const char locking_sql[] = "PRAGMA locking_mode=EXCLUSIVE;";
+
+/* A page holds the longest block map, whose size follows from the suite's tags. Without effect on a
+ * database that exists. */
+static const char page_sql[] = "PRAGMA page_size=4096;", large_page_sql[] = "PRAGMA page_size=8192;";
+
+static const char settings_sql[] = "PRAGMA journal_mode=WAL;"
 				   "PRAGMA synchronous=FULL;"
 				   "PRAGMA secure_delete=ON;"
 				   "PRAGMA cache_size=-16384;"
@@ -143,7 +147,12 @@ static int connect(struct rstore *rs, const char *path)
 	sqlite3_db_config(rs->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	sqlite3_db_config(rs->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	sqlite3_db_config(rs->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	rc = sqlite3_exec(rs->db, settings_sql, check_setting, NULL, NULL);
+	bool large = suite_tag_len(keyring_suite(rs->kr)) > SUITE_TAG_LEN;
+	rc = sqlite3_exec(rs->db, locking_sql, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(rs->db, large ? large_page_sql : page_sql, NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(rs->db, settings_sql, check_setting, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return db_errno(rs, rc);
 	sqlite3_wal_hook(rs->db, note_wal_pages, rs);

@@ -171,7 +171,7 @@ static int deliver_map(struct scan *sc, uint64_t id, uint64_t group, const uint8
 		       const struct batch_record *rec)
 {
 	struct map_group g;
-	int r = map_decode(val, rec->len, &g);
+	int r = map_decode(val, rec->len, engine_tag_len(sc->v), &g);
 
 	if (r)
 		return scan_fault(sc, r, id, "block map", group * MAP_GROUP_BYTES);

@@ -179,7 +179,7 @@ static void map_seeds(void)
 	struct map_group g;
 
 	map_init(&g);
-	map_encode(&g, &w);
+	map_encode(&g, SUITE_TAG_LEN, &w);
 	seed_put_w("map", "holes.ok", &w);
 	for (unsigned i = 4; i < 20; i++)
 		g.e[i] = (struct map_entry){.slot = 100 + i,
@@ -193,7 +193,7 @@ static void map_seeds(void)
 					    .counter = i,
 					    .session = {2},
 					    .tag = {(uint8_t)i}};
-	map_encode(&g, &w);
+	map_encode(&g, SUITE_TAG_LEN, &w);
 	seed_put_w("map", "seed.ok", &w);
 }
 

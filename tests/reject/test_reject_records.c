@@ -15,7 +15,7 @@ static int map(const uint8_t *p, size_t len, struct diag *d)
 	(void)d;
 	memset(&untouched, 0x5a, sizeof(untouched));
 	g = untouched;
-	int r = map_decode(p, len, &g);
+	int r = map_decode(p, len, SUITE_TAG_LEN, &g);
 	if (r < 0)
 		assert_memory_equal(&g, &untouched, sizeof(g));
 	return r;

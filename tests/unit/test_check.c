@@ -121,7 +121,7 @@ static void flipped_block(void **state)
 	engine_enter(f->v);
 	assert_int_equal(rstore_get(f->v->rs, &key, &w, NULL), 0);
 	engine_leave(f->v);
-	assert_int_equal(map_decode(w.buf, w.len, &g), 0);
+	assert_int_equal(map_decode(w.buf, w.len, suite_tag_len(suite_best()), &g), 0);
 	volume_object_path(id, 0, object);
 	snprintf(path, sizeof(path), "%s/%s", f->store, object);
 	flip(path, (off_t)(g.e[3].slot * MAP_BLOCK + 5));
@@ -348,10 +348,10 @@ static void shared_slot(void **state)
 
 	fx_remount(f);
 	get(f, &key, &w);
-	assert_int_equal(map_decode(w.buf, w.len, &g), 0);
+	assert_int_equal(map_decode(w.buf, w.len, suite_tag_len(suite_best()), &g), 0);
 	g.e[7] = g.e[6];
 	g.e[9].slot = 5000;
-	map_encode(&g, &out);
+	map_encode(&g, suite_tag_len(suite_best()), &out);
 	put(f, &key, &out);
 	run(f, false, fi);
 	assert_int_equal(fi->n, 2);

@@ -149,7 +149,7 @@ static void assert_snapshot_content(struct fx *f, const struct rstore_snap *s, c
 		struct map_group g;
 
 		assert_int_equal(rstore_snap_get(f->v.rs, s, &key, &val, NULL), 0);
-		assert_int_equal(map_decode(val.buf, val.len, &g), 0);
+		assert_int_equal(map_decode(val.buf, val.len, engine_tag_len(&f->v), &g), 0);
 		assert_int_equal(data_read_entries(&f->v, FX_ID, no, &g, 0, MAP_GROUP, got), 0);
 		assert_memory_equal(got, want + no * MAP_GROUP_BYTES, MAP_GROUP_BYTES);
 		bytes_w_free(&val);
@@ -308,7 +308,7 @@ static void test_survey_in_steps(void **state)
 		struct map_group g;
 
 		assert_int_equal(rstore_snap_get(f->v.rs, &s, &key, &val, NULL), 0);
-		assert_int_equal(map_decode(val.buf, val.len, &g), 0);
+		assert_int_equal(map_decode(val.buf, val.len, engine_tag_len(&f->v), &g), 0);
 		assert_int_equal(data_read_entries(&f->v, FX_ID, i, &g, 0, 1, block), 0);
 		assert_int_equal(bytes_get64(block), i + 10000);
 	}

@@ -15,7 +15,24 @@
 
 /* Usable bytes of a 4096-byte SQLite table leaf cell without overflow, less a record header and row
  * number. */
-#define PAGE_ROOM (4061 - 24)
+#define PAGE_ROOM(page) ((page) - 35 - 24)
+
+/* Every test runs for each length of tag that a suite has. */
+static size_t tag_len;
+
+static int short_tags(void **state)
+{
+	(void)state;
+	tag_len = SUITE_TAG_LEN;
+	return 0;
+}
+
+static int long_tags(void **state)
+{
+	(void)state;
+	tag_len = SUITE_TAG_LEN_MAX;
+	return 0;
+}
 
 static uint64_t seed = 1;
 
@@ -32,7 +49,7 @@ static void set(struct map_entry *e, uint64_t slot, uint64_t birth, uint64_t cou
 {
 	*e = (struct map_entry){.slot = slot, .birth = birth, .counter = counter};
 	memset(e->session, session, sizeof(e->session));
-	for (size_t i = 0; i < sizeof(e->tag); i++)
+	for (size_t i = 0; i < tag_len; i++)
 		e->tag[i] = (uint8_t)next_random();
 }
 
@@ -78,11 +95,11 @@ static void test_round_trip(void **state)
 		struct bytes_w w = {0}, again = {0};
 
 		random_group(&g);
-		map_encode(&g, &w);
+		map_encode(&g, tag_len, &w);
 		assert_int_equal(w.err, 0);
-		assert_int_equal(map_decode(w.buf, w.len, &back), 0);
+		assert_int_equal(map_decode(w.buf, w.len, tag_len, &back), 0);
 		assert_same(&g, &back);
-		map_encode(&back, &again);
+		map_encode(&back, tag_len, &again);
 		assert_int_equal(again.len, w.len);
 		assert_memory_equal(again.buf, w.buf, w.len);
 		bytes_w_free(&w);
@@ -98,21 +115,22 @@ static void test_size(void **state)
 	struct bytes_w w = {0};
 
 	(void)state;
-	assert_true(MAP_RECORD_MAX + SUITE_BOX_OVERHEAD <= PAGE_ROOM);
+	assert_true(MAP_RECORD_MAX(tag_len) + SUITE_BOX_OVERHEAD <=
+		    PAGE_ROOM(tag_len > SUITE_TAG_LEN ? 8192 : 4096));
 	worst_group(&g);
-	map_encode(&g, &w);
+	map_encode(&g, tag_len, &w);
 	assert_int_equal(w.err, 0);
-	assert_int_equal(w.len, MAP_RECORD_MAX);
+	assert_int_equal(w.len, MAP_RECORD_MAX(tag_len));
 	bytes_w_reset(&w);
 	for (unsigned i = 0; i < MAP_GROUP; i++)
 		set(&g.e[i], 1000 + i, 7, 5000 + i, 9);
-	map_encode(&g, &w);
-	assert_true(w.len <= MAP_GROUP * SUITE_TAG_LEN + MAP_SESSION_LEN + 16);
+	map_encode(&g, tag_len, &w);
+	assert_true(w.len <= MAP_GROUP * tag_len + MAP_SESSION_LEN + 16);
 	bytes_w_reset(&w);
 	map_init(&g);
-	map_encode(&g, &w);
+	map_encode(&g, tag_len, &w);
 	assert_int_equal(w.len, 3);
-	assert_int_equal(map_decode(w.buf, w.len, &g), 0);
+	assert_int_equal(map_decode(w.buf, w.len, tag_len, &g), 0);
 	assert_true(map_all_holes(&g));
 	bytes_w_free(&w);
 }
@@ -130,7 +148,7 @@ static void test_truncated(void **state)
 			worst_group(&g);
 		else
 			random_group(&g);
-		map_encode(&g, &w);
+		map_encode(&g, tag_len, &w);
 		for (size_t len = 0; len < w.len; len++) {
 			/* A copy of that length, so that a checker of memory sees a read beyond it.
 			 */
@@ -138,11 +156,11 @@ static void test_truncated(void **state)
 
 			memcpy(cut, w.buf, len);
 			cut = realloc(cut, len ? len : 1);
-			assert_int_equal(map_decode(cut, len, &back), -EUCLEAN);
+			assert_int_equal(map_decode(cut, len, tag_len, &back), -EUCLEAN);
 			free(cut);
 		}
 		bytes_w_u8(&w, 0);
-		assert_int_equal(map_decode(w.buf, w.len, &back), -EUCLEAN);
+		assert_int_equal(map_decode(w.buf, w.len, tag_len, &back), -EUCLEAN);
 		bytes_w_free(&w);
 	}
 }
@@ -156,12 +174,12 @@ static void test_hostile(void **state)
 		struct bytes_w w = {0}, again = {0};
 
 		random_group(&g);
-		map_encode(&g, &w);
+		map_encode(&g, tag_len, &w);
 		for (int n = 0; n < 1 + round % 3; n++)
 			w.buf[round % 2 ? next_random() % 64 % w.len : next_random() % w.len] ^=
 			    (uint8_t)(1u << next_random() % 8);
-		if (map_decode(w.buf, w.len, &back) == 0) {
-			map_encode(&back, &again);
+		if (map_decode(w.buf, w.len, tag_len, &back) == 0) {
+			map_encode(&back, tag_len, &again);
 			assert_int_equal(again.err, 0);
 			assert_int_equal(again.len, w.len);
 			assert_memory_equal(again.buf, w.buf, w.len);
@@ -175,7 +193,7 @@ static void assert_malformed(const void *p, size_t len)
 {
 	struct map_group g;
 
-	assert_int_equal(map_decode(p, len, &g), -EUCLEAN);
+	assert_int_equal(map_decode(p, len, tag_len, &g), -EUCLEAN);
 }
 
 /* Second encodings of the same thing, and what means nothing. */
@@ -200,8 +218,8 @@ static void test_not_canonical(void **state)
 	map_init(&g);
 	set(&g.e[0], 5, 1, 5, 3);
 	set(&g.e[1], 7, 1, 6, 3);
-	map_encode(&g, &w);
-	uint8_t *second = w.buf + 2 + MAP_SESSION_LEN + 5 + SUITE_TAG_LEN;
+	map_encode(&g, tag_len, &w);
+	uint8_t *second = w.buf + 2 + MAP_SESSION_LEN + 5 + tag_len;
 	assert_int_equal(second[1], 7);
 	second[1] = 6; /* its slot now follows the first's */
 	assert_malformed(w.buf, w.len);
@@ -219,7 +237,7 @@ static void test_out_of_bounds(void **state)
 		map_init(&g);
 		set(&g.e[9], which == 0 ? MAP_SLOT_END : 0, which == 1 ? MAP_BIRTH_END : 0,
 		    which == 2 ? MAP_COUNTER_END : 0, 1);
-		map_encode(&g, &w);
+		map_encode(&g, tag_len, &w);
 		assert_int_equal(w.err, -EOVERFLOW);
 		bytes_w_free(&w);
 	}
@@ -233,5 +251,6 @@ int main(void)
 	    cmocka_unit_test(test_not_canonical), cmocka_unit_test(test_out_of_bounds),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("16-byte tags", tests, short_tags, NULL) +
+	       cmocka_run_group_tests_name("32-byte tags", tests, long_tags, NULL);
 }

@@ -141,6 +141,26 @@ static void test_first_txn(void **state)
 	fx_remove(&f);
 }
 
+/* A page holds the longest block map of the suite. */
+static void test_page_size(void **state)
+{
+	(void)state;
+	for (uint8_t id = SUITE_AEGIS256; id <= SUITE_XCHACHA20POLY1305; id++) {
+		struct fx f;
+
+		fx_keyring.suite = suite_by_id(id);
+		if (!fx_keyring.suite)
+			continue;
+		fx_folder(&f);
+		assert_int_equal(rstore_create(&f.cfg, NULL), 0);
+		assert_int_equal(fx_count(&f, "PRAGMA page_size"),
+				 suite_tag_len(fx_keyring.suite) > SUITE_TAG_LEN ? 8192 : 4096);
+		assert_int_equal(rstore_open(&f.cfg, NULL, &f.rs, NULL), 0);
+		fx_remove(&f);
+	}
+	fx_keyring.suite = NULL;
+}
+
 /* Reads and scans see pending records, deletions included, with the coming transaction's number. */
 static void test_pending(void **state)
 {
@@ -771,6 +791,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_durable, setup, teardown),
 	    cmocka_unit_test(test_first_txn),
+	    cmocka_unit_test(test_page_size),
 	    cmocka_unit_test_setup_teardown(test_pending, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_scan_stops, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
