@@ -106,12 +106,33 @@ static int plan_fetch(struct volume *v, struct vinode *ino, uint64_t first, size
 	return engine_fault(v, r, ino->id, "block", (first + io->n) * MAP_BLOCK);
 }
 
+/* Scattered blocks come from the medium all at once rather than one after the other. */
+static void prefetch(struct volume *v, uint64_t id, const struct data_io *io)
+{
+	for (size_t i = 0, n; i < io->n; i += n) {
+		n = io->e[i].slot == MAP_HOLE ? 1 : slot_run(io->e + i, io->n - i);
+		if (n < io->n && io->e[i].slot != MAP_HOLE)
+			object_prefetch(v, id, io->e[i].slot, n);
+	}
+}
+
+static size_t n_runs(const struct data_io *io)
+{
+	size_t runs = 0;
+
+	for (size_t i = 0; i < io->n; i++)
+		runs += io->e[i].slot != MAP_HOLE &&
+			(!i || io->e[i].slot != io->e[i - 1].slot + 1);
+	return runs;
+}
+
 /* With or without the lock. *ret_at is the block that failed. */
 static int read_and_open(struct volume *v, uint64_t id, const struct data_io *io, uint8_t *buf,
 			 size_t *ret_at)
 {
 	int r = 0;
 
+	prefetch(v, id, io);
 	for (size_t i = 0, n; r == 0 && i < io->n; i += n) {
 		n = 1;
 		*ret_at = i;
@@ -146,6 +167,7 @@ static int fetch_some(struct volume *v, struct vinode *ino, uint64_t first, size
 	if (r == 0 && lock == DATA_YIELD) {
 		unsigned generation = data_space_reader(ino->file);
 
+		data_scattered(ino->file, n_runs(io));
 		pthread_mutex_unlock(&v->lock);
 		r = read_and_open(v, ino->id, io, buf, ret_at);
 		pthread_mutex_lock(&v->lock);

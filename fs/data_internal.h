@@ -63,6 +63,7 @@ struct data_runs {
 /* A change of blocks [first, end) on its way; lies on the writer's stack. */
 struct data_writer {
 	uint64_t first, end;
+	bool moving;              /* the content stays as it is, and so do the births */
 	const struct data_io *io; /* whose slots are taken; NULL: none */
 	bool sync_failed;         /* a sync meanwhile, which may have been its ciphertext's */
 	struct data_writer *next;
@@ -134,6 +135,8 @@ struct vfile {
 	struct data_writer *writers; /* changes on their way */
 	bool uncommitted;          /* published since the last commit */
 	bool resync; /* a sync failed: every private block goes to a fresh slot before the next */
+	uint64_t n_scattered;  /* blocks written or read by themselves since the last rewriting */
+	uint64_t rewrite_next; /* block from which a rewriting goes on */
 	bool surveyed;
 	uint64_t n_forgotten; /* since the survey */
 	struct data_survey *survey;
@@ -221,6 +224,10 @@ int data_writers_wait(struct volume *v, struct vinode *ino);
  */
 int data_store(struct volume *v, struct vinode *ino, uint64_t first, size_t n, const uint8_t *plain,
 	       struct data_writer *w, size_t *ret_done);
+
+/* --- data_rewrite.c --- */
+/* n_runs transfers were needed where one would do. */
+void data_scattered(struct vfile *f, size_t n_runs);
 
 /* --- data_space.c --- */
 /* Up to want contiguous slots; 0 means no memory for them. *ret_slot is the first. */

@@ -80,7 +80,8 @@ static int put_group(struct volume *v, struct data_group *g, uint64_t txn)
 		m = *g->m;
 	for (unsigned i = 0; i < MAP_GROUP; i++) {
 		if (m.e[i].slot != MAP_HOLE && !m.e[i].birth)
-			m.e[i].birth = txn;
+			m.e[i].birth = m.e[i].moved ? m.e[i].moved : txn;
+		m.e[i].moved = 0;
 	}
 	if (g->stored || !map_all_holes(&m)) {
 		map_encode(&m, engine_tag_len(v), &val);

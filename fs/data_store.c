@@ -108,7 +108,7 @@ static int plan_key(struct volume *v, uint64_t id, struct data_io *io)
 
 	for (size_t i = 0; i < io->n; i++) {
 		io->e[i].counter = counter + i;
-		io->e[i].birth = 0;
+		io->e[i].birth = io->e[i].moved = 0;
 		memcpy(io->e[i].session, v->session, MAP_SESSION_LEN);
 	}
 	return data_io_key(v, io, id, io->e[0].session, &no);
@@ -164,7 +164,8 @@ static int edit_groups(struct volume *v, struct vinode *ino, const struct data_i
 }
 
 /* The ciphertext of blocks [0, n) stands in their slots: the map says so from now on. */
-static int enter(struct volume *v, struct vinode *ino, const struct data_io *io, size_t n)
+static int enter(struct volume *v, struct vinode *ino, const struct data_io *io, size_t n,
+		 bool moving)
 {
 	struct vfile *f = ino->file;
 	struct data_group *g = NULL;
@@ -182,8 +183,12 @@ static int enter(struct volume *v, struct vinode *ino, const struct data_io *io,
 			f->n_mapped++;
 		else if (io->fresh[i])
 			data_space_free(v, f, e);
+		uint64_t moved = moving ? e->birth : 0;
 		*e = io->e[i];
-		data_unlogged_add(f, block, 1);
+		e->moved = moved;
+		/* What only moved stands where the durable map says as well. */
+		if (!moving)
+			data_unlogged_add(f, block, 1);
 	}
 	return r;
 }
@@ -201,6 +206,7 @@ static int still_wanted(struct volume *v, struct vinode *ino)
 static int store(struct volume *v, struct vinode *ino, struct data_io *io, const uint8_t *plain,
 		 struct data_writer *w, size_t *ret_done)
 {
+	bool moving = w && w->moving;
 	size_t done = 0;
 
 	if (w) {
@@ -221,7 +227,7 @@ static int store(struct volume *v, struct vinode *ino, struct data_io *io, const
 		ino->file->resync |= w->sync_failed;
 		w->sync_failed = false;
 	}
-	int entered = enter(v, ino, io, done);
+	int entered = enter(v, ino, io, done, moving);
 	if (entered < 0)
 		done = 0;
 	plan_return(v, ino->file, io, done);
@@ -250,6 +256,9 @@ static int plan(struct volume *v, struct vinode *ino, struct data_io *io, struct
 		return r;
 	if (keep)
 		*io_w = NULL;
+	/* Small, and not at the end of what there is: that is how files get scattered. */
+	if (io->n <= IN_PLACE_MAX && !keep && (io->first + io->n) * MAP_BLOCK < ino->attr.size)
+		data_scattered(ino->file, io->n + 1);
 	r = plan_key(v, ino->id, io);
 	if (r < 0) {
 		plan_return(v, ino->file, io, 0);

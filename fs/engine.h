@@ -129,6 +129,7 @@ struct volume {
 	uint64_t session_counter;         /* blocks sealed in it */
 	struct object_cache *objects;
 	uint64_t n_alarms;
+	uint64_t n_requests; /* for file data, so far: whether anybody asks for anything */
 	uint8_t charter_head[32], trail_root[32];
 	uint64_t trail_size;
 	int64_t anchor_written;     /* CLOCK_MONOTONIC seconds */
@@ -359,6 +360,10 @@ int data_extend(struct volume *v, struct vinode *ino, uint64_t size);
 /* Holes in [off, off+len); partial blocks at the edges are zeroed. */
 int data_punch(struct volume *v, struct vinode *ino, uint64_t off, uint64_t len);
 int data_seek(struct volume *v, struct vinode *ino, uint64_t off, int whence, uint64_t *ret);
+/* Whether the file lies so scattered that it should be written anew. */
+bool data_rewrite_due(const struct vinode *ino);
+/* Moves one chunk; the inode is pinned. 1: come again, 0: the file is done, -errno: given up. */
+int data_rewrite_some(struct volume *v, struct vinode *ino);
 /* Whether something is unpublished. */
 bool data_dirty(const struct vinode *ino);
 /* A descriptor of its own to write the object back through, without the lock; -1: none. The caller
@@ -387,6 +392,8 @@ void object_cache_free(struct object_cache *c);
 /* Slots n..n+count-1 of id's object, which may lie in two segments. The folder of a new object is
  * synced before object_sync returns. */
 int object_pread(struct volume *v, uint64_t id, uint64_t slot, void *buf, size_t n_slots);
+/* Begins to read what object_pread will be asked for soon. Best effort. */
+void object_prefetch(struct volume *v, uint64_t id, uint64_t slot, size_t n_slots);
 int object_pwrite(struct volume *v, uint64_t id, uint64_t slot, const void *buf, size_t n_slots);
 /* fdatasync of every segment written since, and of new folders. */
 int object_sync(struct volume *v, uint64_t id);

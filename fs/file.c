@@ -113,6 +113,7 @@ ssize_t volume_read(struct volume *v, uint64_t id, void *buf, size_t len, uint64
 	struct vinode *ino;
 
 	engine_enter(v);
+	v->n_requests++;
 	ssize_t r = get_regular(v, id, &ino);
 	if (r == 0) {
 		r = data_read(v, ino, buf, len, off);
@@ -151,6 +152,7 @@ ssize_t volume_write(struct volume *v, uint64_t id, const void *buf, size_t len,
 	if (r)
 		return r;
 	engine_enter(v);
+	v->n_requests++;
 	r = engine_room(v);
 	if (r == 0)
 		r = get_thawed(v, id, &ino);

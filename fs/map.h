@@ -39,6 +39,7 @@
 struct map_entry {
 	uint64_t slot;    /* in units of MAP_BLOCK in the file's object; MAP_HOLE */
 	uint64_t birth;   /* transaction that published it */
+	uint64_t moved;   /* in memory: the birth it keeps although it is not published yet, 0 none */
 	uint64_t counter; /* nonce */
 	uint8_t session[MAP_SESSION_LEN];
 	uint8_t tag[SUITE_TAG_LEN_MAX]; /* as long as the suite has it, then zeros */

@@ -78,6 +78,12 @@ static int each_segment(struct volume *v, uint64_t id, uint64_t slot, uint64_t n
 	return 0;
 }
 
+static int io_prefetch(int fd, void *buf, uint64_t len, off_t off)
+{
+	(void)buf;
+	return -posix_fadvise(fd, off, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
 static unsigned how_long(const void *buf, size_t n_slots)
 {
 	return n_slots >= DIRECT_MIN && (uintptr_t)buf % MAP_BLOCK == 0 ? OBJECT_DIRECT : 0;
@@ -88,6 +94,15 @@ int object_pread(struct volume *v, uint64_t id, uint64_t slot, void *buf, size_t
 	struct transfer t = {io_read, how_long(buf, n_slots), false};
 
 	return each_segment(v, id, slot, n_slots, &t, buf);
+}
+
+void object_prefetch(struct volume *v, uint64_t id, uint64_t slot, size_t n_slots)
+{
+	struct transfer t = {io_prefetch, 0, false};
+
+	/* A long one is not read through the page cache. */
+	if (n_slots < DIRECT_MIN)
+		(void)each_segment(v, id, slot, n_slots, &t, NULL);
 }
 
 int object_pwrite(struct volume *v, uint64_t id, uint64_t slot, const void *buf, size_t n_slots)

@@ -1,7 +1,7 @@
 /*
  * The committer: the one thread of the engine. Commits in time, and does what waits for a commit.
  *
- * Every round: commit; remove what closed snapshots kept; unlink objects of files that are durably gone; reclaim orphans, some at a
+ * Every round: write scattered files anew when nobody asks for anything; commit; remove what closed snapshots kept; unlink objects of files that are durably gone; reclaim orphans, some at a
  * time; make the reserve anew; write the anchor when it is due. Nothing here is needed for
  * correctness after a crash: the records say what is left to do, and the next mount's committer
  * finds it.
@@ -13,6 +13,8 @@
 /* Leaves time for the commit itself within VOLUME_COMMIT_SECONDS. */
 #define ROUND_SECONDS (VOLUME_COMMIT_SECONDS - 2)
 #define ORPHANS_AT_ONCE 16u
+/* Chunks of 1 MiB that are written anew between two commits. */
+#define CHUNKS_A_ROUND 256u
 /* Rounds between looks for objects that only a snapshot held. */
 #define SNAPSHOT_ROUNDS 20u
 
@@ -46,6 +48,45 @@ static void drain_snapshots(struct volume *v)
 		r = engine_writable(v) || v->stop ? 0 : snapshot_drain_some(v);
 		engine_leave(v);
 	} while (r > 0);
+}
+
+/* Pinned. */
+static struct vinode *find_scattered(struct volume *v)
+{
+	for (size_t i = 0; i < v->hash_size; i++) {
+		for (struct vinode *ino = v->hash[i]; ino; ino = ino->hash_next) {
+			if (!data_rewrite_due(ino) || freeze_check(v, ino->id))
+				continue;
+			inode_pin(v, ino);
+			return ino;
+		}
+	}
+	return NULL;
+}
+
+/* Nobody has asked for file data since the count was n_requests, nothing stands in the way. */
+static bool may_rewrite(struct volume *v, uint64_t n_requests)
+{
+	return v->n_requests == n_requests && !v->stop && !v->starved && !engine_writable(v) &&
+	       !rstore_snap_newest_txn(v->rs) && !reserve_low(v);
+}
+
+/* As long as nobody asks for anything, and not more than a commit can take in its stride. */
+static void rewrite_scattered(struct volume *v, uint64_t n_requests)
+{
+	struct vinode *ino = NULL;
+	int r = 1;
+
+	for (unsigned i = 0; r > 0 && i < CHUNKS_A_ROUND; i++) {
+		engine_enter(v);
+		bool may = may_rewrite(v, n_requests);
+		if (may && !ino)
+			ino = find_scattered(v);
+		r = may && ino && !ino->destroyed ? data_rewrite_some(v, ino) : 0;
+		if (ino && (r <= 0 || i + 1 == CHUNKS_A_ROUND))
+			inode_unpin(v, ino);
+		engine_leave(v);
+	}
 }
 
 void committer_chores(struct volume *v)
@@ -89,12 +130,25 @@ static bool wait_round(struct volume *v)
 	return go;
 }
 
+static uint64_t requests(struct volume *v)
+{
+	pthread_mutex_lock(&v->lock);
+	uint64_t n = v->n_requests;
+	pthread_mutex_unlock(&v->lock);
+	return n;
+}
+
 void *committer_main(void *volume)
 {
 	struct volume *v = volume;
 	unsigned round = 0;
+	uint64_t seen = 0;
 
 	while (wait_round(v)) {
+		uint64_t n_requests = requests(v);
+		if (n_requests == seen)
+			rewrite_scattered(v, n_requests);
+		seen = n_requests;
 		/* A failure leaves everything pending: fsync reports it, the next round tries
 		 * again. */
 		(void)engine_commit(v, NULL);

@@ -99,6 +99,101 @@ static void test_data_written_during_commit(void **state)
 	fx_assert_content(f, b, sizeof(b));
 }
 
+static unsigned runs_of(struct fx *f, uint64_t n)
+{
+	unsigned runs = 1;
+
+	for (uint64_t i = 1; i < n; i++)
+		runs += fx_entry(f, i).slot != fx_entry(f, i - 1).slot + 1;
+	return runs;
+}
+
+/* Blocks overwritten one by one from the last to the first, each commit taking some. */
+static void scatter(struct fx *f, uint8_t *buf, uint64_t n)
+{
+	for (uint64_t i = n; i--;) {
+		fx_write(f, fx_fill(buf + i * MAP_BLOCK, MAP_BLOCK), MAP_BLOCK, i * MAP_BLOCK);
+		if (i % 100 == 0)
+			fx_commit(f);
+	}
+}
+
+static void rewrite(struct fx *f)
+{
+	int r;
+
+	do {
+		r = data_rewrite_some(&f->v, &f->ino);
+	} while (r > 0);
+	assert_int_equal(r, 0);
+}
+
+/* A file whose blocks lie scattered is moved to slots in line. Content and births stay: no backup
+ * takes it for new, and a cut before the commit shows it where it was. */
+static void test_rewrite(void **state)
+{
+	enum { N = 600 };
+	struct fx *f = *state;
+	uint8_t *buf = malloc(N * MAP_BLOCK);
+	uint64_t birth[N];
+
+	fx_write(f, fx_fill(buf, N * MAP_BLOCK), N * MAP_BLOCK, 0);
+	fx_commit(f);
+	assert_false(data_rewrite_due(&f->ino));
+	scatter(f, buf, N);
+	assert_true(data_rewrite_due(&f->ino));
+	assert_true(runs_of(f, N) > N / 2);
+	for (uint64_t i = 0; i < N; i++)
+		birth[i] = fx_entry(f, i).birth;
+	rewrite(f);
+	assert_false(data_rewrite_due(&f->ino));
+	fx_assert_content(f, buf, N * MAP_BLOCK);
+	fx_crash(f);
+	fx_assert_content(f, buf, N * MAP_BLOCK);
+	assert_true(runs_of(f, N) > N / 2);
+	rewrite(f);
+	/* What is written after it was moved is new, what is not is as old as it was. */
+	fx_write(f, fx_fill(buf + 5 * MAP_BLOCK, MAP_BLOCK), MAP_BLOCK, 5 * MAP_BLOCK);
+	fx_commit(f);
+	fx_crash(f);
+	assert_true(runs_of(f, N) <= N / MAP_GROUP + 3);
+	for (uint64_t i = 0; i < N; i++) {
+		if (i == 5)
+			assert_true(fx_entry(f, i).birth > birth[i]);
+		else
+			assert_int_equal(fx_entry(f, i).birth, birth[i]);
+	}
+	fx_assert_content(f, buf, N * MAP_BLOCK);
+	free(buf);
+}
+
+/* Holes stay holes, and a block that does not open stays where it is and is reported. */
+static void test_rewrite_holes_and_damage(void **state)
+{
+	enum { N = 256 };
+	struct fx *f = *state;
+	uint8_t *buf = malloc(N * MAP_BLOCK), bad[MAP_BLOCK] = {0};
+
+	fx_write(f, fx_fill(buf, N * MAP_BLOCK), N * MAP_BLOCK, 0);
+	fx_commit(f);
+	scatter(f, buf, N);
+	assert_int_equal(data_punch(&f->v, &f->ino, 70 * MAP_BLOCK, 9 * MAP_BLOCK), 0);
+	memset(buf + 70 * MAP_BLOCK, 0, 9 * MAP_BLOCK);
+	fx_commit(f);
+	uint64_t mapped = f->ino.file->n_mapped;
+	rewrite(f);
+	fx_commit(f);
+	assert_int_equal(f->ino.file->n_mapped, mapped);
+	assert_int_equal(fx_entry(f, 75).slot, MAP_HOLE);
+	fx_assert_content(f, buf, N * MAP_BLOCK);
+	scatter(f, buf, N);
+	fx_raw_write(f, fx_entry(f, 3).slot, 1, bad);
+	assert_int_equal(data_rewrite_some(&f->v, &f->ino), -EIO);
+	assert_int_equal(fx_alarms, 1);
+	assert_false(data_rewrite_due(&f->ino));
+	free(buf);
+}
+
 /* Space is used again after commits, so that a file overwritten for ever stays bounded. */
 static void test_reuse_after_commit(void **state)
 {
@@ -429,6 +524,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_no_reuse_before_commit, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_data_written_during_commit, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rewrite, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rewrite_holes_and_damage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_reuse_after_commit, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_survey, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_snapshot, setup, teardown),
