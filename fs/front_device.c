@@ -113,14 +113,12 @@ void front_device_init(struct fuse_conn_info *conn)
 	conn->congestion_threshold = 48;
 }
 
+#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
+
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
-	ssize_t n = read(fd, buf, len);
 	(void)userdata;
-
-	if (n > 0 && current)
-		note_request(current, buf, (size_t)n);
-	return n;
+	return read(fd, buf, len);
 }
 
 /* The reply to an INIT that offered it accepts FUSE_HANDLE_KILLPRIV_V2. */
@@ -152,6 +150,24 @@ static ssize_t device_writev(int fd, struct iovec *iov, int count, void *userdat
 	}
 	return writev(fd, iov, count);
 }
+
+static int watch_replies(struct front_device *d)
+{
+	static const struct fuse_custom_io io = {.read = device_read, .writev = device_writev};
+
+	return fuse_session_custom_io(d->se, &io, d->fd);
+}
+
+#else
+
+/* Nothing to amend; and not every build of these versions would let us. */
+static int watch_replies(struct front_device *d)
+{
+	(void)d;
+	return 0;
+}
+
+#endif
 
 bool front_device_lacks_fsetid(fuse_req_t req)
 {
@@ -236,6 +252,7 @@ void front_device_loop(struct front_device *d)
 			continue;
 		if (n <= 0)
 			break;
+		note_request(&c, buf.mem, (size_t)n);
 		if (takes_long(d, &c, buf.mem, (size_t)n))
 			pass_turn(&c);
 		if (d->amend)
@@ -252,7 +269,6 @@ void front_device_loop(struct front_device *d)
 
 int front_device_new(struct fuse_session *se, void (*amend)(void *request, size_t len), struct front_device **ret)
 {
-	static const struct fuse_custom_io io = {.read = device_read, .writev = device_writev};
 	CLEANUP_FREE struct front_device *d = calloc(1, sizeof(*d));
 
 	if (!d)
@@ -260,7 +276,7 @@ int front_device_new(struct fuse_session *se, void (*amend)(void *request, size_
 	d->se = se;
 	d->amend = amend;
 	d->fd = fuse_session_fd(se);
-	int err = fuse_session_custom_io(se, &io, d->fd);
+	int err = watch_replies(d);
 	if (err)
 		return err;
 	pthread_mutex_init(&d->turn, NULL);

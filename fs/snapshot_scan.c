@@ -291,7 +291,7 @@ int volume_snapshot_map(struct volume *v, const struct volume_snapshot *s, uint6
 		map_init(&g);
 		r = 0;
 	} else if (r == 0) {
-		r = map_decode(rec.buf, rec.len, &g);
+		r = map_decode(rec.buf, rec.len, engine_tag_len(v), &g);
 	}
 	if (r && r != -EKEYREVOKED)
 		r = engine_fault(v, r, id, "block map", group * MAP_GROUP_BYTES);
