@@ -373,7 +373,7 @@ def manifest():
     sub("manifest", "merged-two-blanks", "EUCLEAN", "0a0b0c0e 2025", "0a0b0c0e  2025")
     sub("manifest", "merged-climbs", "EUCLEAN", "merged: 20251127T100000Z-0a0b0c0e", "merged: ../../../../../../../../x")
     sub("manifest", "merged-nothing", "EUCLEAN", seed("manifest").split(b"merged: ")[1].split(b"\n")[0], "")
-    sub("manifest", "merged-too-many", "EUCLEAN", "merged: 20251127T100000Z-0a0b0c0e", "merged:" + " 20251127T100000Z-0a0b0c0e" * 64)
+    sub("manifest", "merged-too-many", "EUCLEAN", "merged: 20251127T100000Z-0a0b0c0e", "merged:" + " 20251127T100000Z-0a0b0c0e" * 129)
     sub("manifest", "merged-without-end", "EUCLEAN", "stands-for: 20251127T110000Z-0a0b0c0f", "stands-for: none")
     sub("manifest", "volume-another", "EUCLEAN", "c0ffee", "c0ffef")
     sub("manifest", "number-leading-zero", "EUCLEAN", "nodes: 3", "nodes: 03")
@@ -502,7 +502,7 @@ def log_entries():
     put("log_entry", "data-lacking", "EUCLEAN", log_entry([(0, 2, 0)])[:-4096])
     put("log_entry", "inline-short", "EUCLEAN", log_inline(5, b"text"))
     put("log_entry", "inline-long", "EUCLEAN", log_inline(3, b"text"))
-    put("log_entry", "inline-beyond-2048", "EUCLEAN", log_inline(2049, bytes(2049)))
+    put("log_entry", "inline-beyond-4095", "EUCLEAN", log_inline(4096, bytes(4096)))
     put("log_entry", "varint-overlong", "EUCLEAN", log_entry([])[:-1] + b"\x80\0")
     cut_and_grow("log_entry", "EUCLEAN")
 
