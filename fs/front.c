@@ -152,7 +152,7 @@ int front_new(const struct front_config *cfg, struct front **ret, struct diag *d
 		front_free(f);
 		return diag_fail_errno(d, err, "mounting at %s", cfg->mountpoint);
 	}
-	front_readahead(f->mountpoint);
+	front_bdi(f->mountpoint, cfg->io_flusher);
 	*ret = f;
 	return 0;
 }

@@ -15,6 +15,7 @@ struct front_config {
 	struct volume *volume;
 	const char *mountpoint;
 	const char *fsname;  /* shown in mount tables: the volume's name */
+	bool io_flusher;     /* this process is not made to wait for others' dirty pages (PR_SET_IO_FLUSHER) */
 	bool allow_other;
 	bool read_only;
 	const char *options; /* further mount options, comma-separated, or NULL */

@@ -95,8 +95,8 @@ void front_seek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 #define FRONT_NO_NAME "/"
 void front_tmpfile_request(void *request, size_t len);
 
-/* Lets the kernel read further ahead on what is mounted there, where it may. */
-void front_readahead(const char *mountpoint);
+/* Lets the kernel read further ahead and hold back more on what is mounted there, where it may. */
+void front_bdi(const char *mountpoint, bool io_flusher);
 
 /* --- front_buffer.c --- */
 /*

@@ -41,6 +41,7 @@ struct server {
 	struct conf conf;
 	time_t started;
 	bool allow_other;
+	bool io_flusher; /* join_writeback was granted */
 	bool confined; /* the filter of system calls is loaded; set before the first other thread reads it */
 
 	pthread_mutex_t orders; /* held by who writes to STORE/orders, and while an execution begins; before lock */
