@@ -95,6 +95,17 @@ int cli_parse_size(const char *s, uint64_t *ret)
 	return 0;
 }
 
+int cli_parse_number(const char *s, unsigned max, unsigned *ret)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (*s < '0' || *s > '9' || *end || n < 1 || n > max)
+		return -EINVAL;
+	*ret = (unsigned)n;
+	return 0;
+}
+
 void cli_time(int64_t unix_seconds, char out[32])
 {
 	time_t t = (time_t)unix_seconds;

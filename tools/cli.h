@@ -44,6 +44,8 @@ int cli_verb(const char *name, const char *const *verbs);
 void cli_size(uint64_t bytes, char out[32]);
 /* "512M", "1.5G", "4096", "2 TiB": bytes; suffixes K to E are powers of 1024. -EINVAL. */
 int cli_parse_size(const char *s, uint64_t *ret);
+/* A whole number from 1 to max, in decimal and nothing behind it. -EINVAL. */
+int cli_parse_number(const char *s, unsigned max, unsigned *ret);
 /* "2026-11-28 09:15:00" local time */
 void cli_time(int64_t unix_seconds, char out[32]);
 /* "2026-11-28 18:00[:00]", with T or blank, local unless it ends in Z. -EINVAL. */

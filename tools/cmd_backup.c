@@ -54,9 +54,10 @@ static const char usage[] =
 	"scrub   compares packs and indices with the manifests' checksums, of every set or one. Needs no key.\n"
 	"verify  opens every record with today's keys, or (--sample) so many percent of them; what an order destroyed counts as\n"
 	"        destroyed. Leaves a signed record.\n"
-	"drill   restores M files of the newest set, drawn at random, compares them with the set and with the live files\n"
-	"        that did not change since, removes them, and leaves a signed record. Needs no key: the serving process\n"
-	"        does the work, in its run folder, or for root in DIR.\n"
+	"drill   restores M files of the newest set (without --files as many as drill_files of coffer.conf says), drawn at\n"
+	"        random, compares them with the set and with the live files that did not change since, removes them, and\n"
+	"        leaves a signed record. Needs no key: the serving process does the work, in its run folder, or for root\n"
+	"        and the serving user in DIR.\n"
 	"prune   removes the sets that the policy no longer keeps and nothing kept builds on; --dry-run only shows.\n"
 	"        Recorded on the trail: of an unmounted volume it needs the secret.\n"
 	"hold    keeps a set, and what it builds on, from being pruned or merged away; holds lists them.\n"
@@ -78,8 +79,9 @@ static const char usage[] =
 	"mount   shows every set as a read-only folder at MOUNTPOINT, named by date and id, and the newest as \"latest\"; owners,\n"
 	"        modes and ACLs of the files count. An export: it takes the secret and is recorded first. Goes to the\n"
 	"        background (-f: stays) until `coffer umount MOUNTPOINT`, or until an order is executed.\n\n"
-	"All: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub, verify and mount also take\n"
-	"the path or S3 URL of a copy), and --json. A set may be named by the beginning of its id, or as \"latest\".\n"
+	"All but holds and release: --repository NAME of coffer.conf (the first when left out; show, diff, find, list, scrub,\n"
+	"verify and mount also take the path or S3 URL of a copy). All but mount: --json. A set may be named by the beginning\n"
+	"of its id, or as \"latest\".\n"
 	"Secret: --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n";
 
 enum verb { RUN, LIST, SHOW, DIFF, FIND, SCRUB, VERIFY, DRILL, PRUNE };
@@ -97,17 +99,6 @@ struct args {
 	bool full, due, dry_run, json;
 	struct cli_unlock secrets;
 };
-
-static int parse_files(const char *text, unsigned *ret)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || n < 1 || n > 100000)
-		return -EINVAL;
-	*ret = (unsigned)n;
-	return 0;
-}
 
 static int arguments(struct args *a, enum verb verb, int argc, char **argv)
 {
@@ -145,11 +136,11 @@ static int arguments(struct args *a, enum verb verb, int argc, char **argv)
 			a->repository = optarg;
 			break;
 		case 'm':
-			if (parse_files(optarg, &a->files) != 0)
+			if (cli_parse_number(optarg, 100000, &a->files) != 0)
 				return -EINVAL;
 			break;
 		case 'p':
-			if (parse_files(optarg, &a->sample) != 0 || a->sample > 100)
+			if (cli_parse_number(optarg, 100, &a->sample) != 0)
 				return -EINVAL;
 			break;
 		case 'o':
@@ -424,6 +415,8 @@ static const char *mistaken(enum verb verb, const struct args *a)
 {
 	if (verb == RUN && !a->tier == !a->due)
 		return "run needs --tier daily, weekly or monthly, or else --due";
+	if ((a->tier || a->full) && verb != RUN)
+		return "--tier and --full go with run";
 	if (a->due && (a->full || verb != RUN))
 		return "--due goes with run, and the policy says what is full";
 	if (a->dry_run && verb != PRUNE)

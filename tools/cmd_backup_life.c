@@ -46,17 +46,6 @@ static const char *option_name(unsigned bit)
 	return "";
 }
 
-static int parse_days(const char *text, unsigned *ret)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || n < 1 || n > 36500)
-		return -EINVAL;
-	*ret = (unsigned)n;
-	return 0;
-}
-
 static int one_option(struct life_args *a, int c, unsigned *given)
 {
 	const char **const texts[] = {['f'] = &a->from, ['t'] = &a->to, ['l'] = &a->label, ['k'] = &a->kept,
@@ -80,7 +69,7 @@ static int one_option(struct life_args *a, int c, unsigned *given)
 		return 0;
 	case 'o':
 		*given |= OLDER;
-		return parse_days(optarg, &a->older_than);
+		return cli_parse_number(optarg, 36500, &a->older_than);
 	case 'f': case 't': case 'l': case 'k': case 'w': case 'r':
 		*texts[c] = optarg;
 		*given |= bits[c];

@@ -13,7 +13,7 @@
 
 static const char check_usage[] =
 	"usage: coffer check VOLUME [--data] [--json] [secret]\n"
-	"       coffer check STORE --repair [--json] [secret]\n\n"
+	"       coffer check STORE --repair [--data] [--json] [secret]\n\n"
 	"Verifies every record, the freshness tree, link counts and maps; with --data every block as well.\n"
 	"A mounted volume is checked by its serving process; an unmounted one needs the secret:\n"
 	"  --passphrase-file FILE   --key-file FILE   --identity FILE [--identity-passphrase-file FILE]\n"

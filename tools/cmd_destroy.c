@@ -32,7 +32,7 @@ static const char usage[] =
 	"  --backups destroyed|kept   kept: only the live data is destroyed (default destroyed)\n"
 	"  --moved keep|destroy       what was moved out of the PATHs and lives elsewhere (default keep)\n"
 	"  --linked keep|destroy      what has a further name outside the PATHs (default keep)\n"
-	"  --expires DAYS             until when it may be executed (default 30)\n"
+	"  --expires DAYS             until when it may be executed, 1 to 365 (default 30)\n"
 	"approve ..   a statement signed by a member; the charter says whose are needed. None may approve an own request.\n"
 	"execute      examines quorum and inventory again, then destroys; goes on where an interruption left it.\n"
 	"verify       of an ORDER: looks again whether anything opens. Of a FILE: a certificate, offline, with the store's header.\n"
@@ -75,8 +75,7 @@ static int one_option(struct destroy_args *a, int c)
 	case OPT_LINKED:
 		return choice(optarg, "destroy", "keep", &a->destroy_linked);
 	case OPT_EXPIRES:
-		a->days = atol(optarg);
-		return a->days >= 1 && a->days <= 365 ? 0 : -EINVAL;
+		return cli_parse_number(optarg, 365, &a->days);
 	case OPT_HTML:
 		a->html = optarg;
 		return 0;
@@ -109,9 +108,11 @@ static int arguments(struct destroy_args *a, int argc, char **argv)
 	int c;
 
 	a->days = 30;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (one_option(a, c) != 0)
 			return -EINVAL;
+		a->given |= c <= OPT_JSON ? 1u << c : 0;
+	}
 	if (optind >= argc)
 		return -EINVAL;
 	a->volume = argv[optind];
@@ -478,6 +479,11 @@ static int run(int argc, char **argv)
 {
 	static const char *const verbs[] = {"request", "approve", "reject", "withdraw", "list", "show", "execute",
 					    "verify", "certificate", NULL};
+	/* What goes with each verb: whoever gives another option expects something that would not happen. */
+	static const unsigned opinion = 1u << OPT_OPINION, page = 1u << OPT_HTML | 1u << OPT_NOTE, json = 1u << OPT_JSON;
+	const unsigned takes[] = {[REQUEST] = ~(opinion | page), [APPROVE] = opinion | json, [REJECT] = opinion | json,
+				  [WITHDRAW] = opinion | json, [LIST] = json, [SHOW] = json, [EXECUTE] = json,
+				  [VERIFY] = json, [CERTIFICATE] = page | json};
 	int verb = cli_verb(argc > 1 ? argv[1] : NULL, verbs);
 	struct destroy_args a = {0};
 	struct diag d = {0};
@@ -488,6 +494,8 @@ static int run(int argc, char **argv)
 		return cli_usage(&cmd_destroy, "request, approve, reject, withdraw, list, show, execute, verify or certificate");
 	if (arguments(&a, argc - 1, argv + 1) != 0)
 		return cli_usage(&cmd_destroy, "unknown, incomplete or impossible option");
+	if (a.given & ~takes[verb])
+		return cli_usage(&cmd_destroy, "an option is there that does not go with %s", verbs[verb]);
 	if (verb == REQUEST ? a.n_rest == 0 : a.n_rest != (verb != LIST))
 		return cli_usage(&cmd_destroy, verb == REQUEST ? "request needs PATHs" : verb == LIST ? "list takes only VOLUME" : "VOLUME and one ORDER");
 	if (locate_served(a.volume, &l, &d) != 0)

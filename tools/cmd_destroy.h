@@ -15,7 +15,8 @@ struct destroy_args {
 	char **rest;
 	size_t n_rest;
 	const char *description, *reason, *legal_basis, *unit, *opinion, *html;
-	long days;
+	unsigned days;
+	unsigned given; /* options, a bit each */
 	bool backups_kept, destroy_moved, destroy_linked, json, note;
 	struct cli_unlock secrets;
 };

@@ -47,7 +47,8 @@ static const char usage[] =
 	"  --no-escrow              or say that losing the anchor may lose the volume\n"
 	"  --recovery CARD          who can open an escrow (default: every owner and custodian); repeatable\n"
 	"  --repo DIR|URL           backup repository: a folder, or S3 as s3+https://HOST/BUCKET/PREFIX; repeatable\n"
-	"  --suite S                aes256gcm or xchacha20poly1305 (default: the fastest here)\n"
+	"  --suite S                aes256gcm or xchacha20poly1305 (default: the fastest here), or aegis256, for which\n"
+	"                           libsodium 1.0.19 or newer is needed wherever the volume is opened\n"
 	"  --kdf-floor              lowest allowed cost for the passphrase (Argon2id 64 MiB), for tests and demonstrations\n"
 	"  --json\n";
 

@@ -102,9 +102,8 @@ static int one_mount_option(struct mounting *m, const char *opt, struct diag *d)
 	} else if (!strcmp(opt, "noallow_other")) {
 		m->o.allow_other = false;
 	} else if (!strncmp(opt, "cache=", 6)) {
-		char *end;
-		unsigned long n = strtoul(opt + 6, &end, 10);
-		if (*end || n < 1 || n > (1u << 20))
+		unsigned n;
+		if (cli_parse_number(opt + 6, 1u << 20, &n) != 0)
 			return diag_fail(d, DIAG_USAGE, -EINVAL, "-o %s", opt);
 		m->o.cache_bytes = (size_t)n << 20;
 	} else {
