@@ -12,7 +12,8 @@
 
 static const char status_usage[] =
 	"usage: coffer status VOLUME [--json]\n\n"
-	"Where the volume stands, its space, sets, escrows, orders and trail. Needs no key; of an unmounted volume it tells what the header says.\n";
+	"Where the volume stands, its space, sets, escrows, orders and trail. Needs no key; of an unmounted volume it tells\n"
+	"what the header says.\n";
 
 static const char sync_usage[] = "usage: coffer sync VOLUME\n\n"
 				 "Everything written so far is on disk when it returns.\n";
