@@ -533,6 +533,28 @@ static void erased(void **state)
 	free(log);
 }
 
+/* Promise 5: what a copy of the log holds of a file opens under that file's own keys and no other, so it ends with them. */
+static void ends_with_its_file(void **state)
+{
+	struct fixture *fx = *state;
+	struct volume *v = fx->v;
+	uint64_t gone = make_file(v, ROOT, "gone", 'g', 10), kept = make_file(v, ROOT, "kept", 'k', 10);
+	const struct keyring_range range = {gone, gone};
+	CLEANUP_BYTES struct bytes_w plain = {0}, of_gone = {0}, of_kept = {0}, out = {0};
+	size_t n_pending;
+
+	bytes_w_raw(&plain, "what was written", 16);
+	assert_int_equal(log_entry_seal(v, gone, &plain, &of_gone), 0);
+	assert_int_equal(log_entry_seal(v, kept, &plain, &of_kept), 0);
+	assert_int_equal(log_entry_open(v, gone, of_gone.buf, of_gone.len, &out), 0);
+	assert_int_equal(log_entry_open(v, kept, of_gone.buf, of_gone.len, &out), -EBADMSG);
+	assert_int_equal(keyring_puncture(fx->kr, KEYRING_BOTH, &range, 1, "D-1", &n_pending, &fx->d), 0);
+	bytes_w_reset(&out);
+	assert_int_equal(log_entry_open(v, gone, of_gone.buf, of_gone.len, &out), -EKEYREVOKED);
+	assert_int_equal(out.len, 0);
+	assert_int_equal(log_entry_open(v, kept, of_kept.buf, of_kept.len, &out), 0);
+}
+
 /* Entries: cut anywhere, or with anything behind them, they are malformed. */
 static void entry_bounds(void **state)
 {
@@ -566,7 +588,7 @@ int main(void)
 	    TEST(applied),   TEST(applied_for_reading), TEST(everything), TEST(torn),
 	    TEST(flipped),   TEST(reordered),		TEST(stale),	  TEST(cut_short),
 	    TEST(full),	     TEST(shared),		TEST(checked),	  TEST(erased),
-	    TEST(left_inode),
+	    TEST(left_inode), TEST(ends_with_its_file),
 	    cmocka_unit_test(entry_bounds),
 	};
 

@@ -312,6 +312,72 @@ static void test_anchor(void **state)
 	assert_int_equal(d.id, DIAG_ROLLED_BACK);
 }
 
+/* The one row of records that differs from the other database's of the same number. */
+static int64_t differing_row(struct fx *f, const char *other)
+{
+	sqlite3 *db = fx_raw(f);
+	sqlite3_stmt *st;
+	char sql[200];
+
+	snprintf(sql, sizeof(sql), "ATTACH '%s' AS other", other);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db,
+					    "SELECT m.id FROM main.rec m JOIN other.rec o ON m.id=o.id WHERE m.val<>o.val", -1,
+					    &st, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	int64_t id = sqlite3_column_int64(st, 0);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return id;
+}
+
+/* The store goes on from the copy with another value of record 5. The transaction in which that was committed. */
+static uint64_t go_on(struct fx *f, const char *copy, uint64_t value)
+{
+	struct rstore_key k = fx_key(5);
+	CLEANUP_BYTES struct bytes_w w = {0};
+	uint64_t txn;
+
+	copy_file(copy, f->db);
+	assert_int_equal(rstore_open(&f->cfg, NULL, &f->rs, NULL), 0);
+	assert_int_equal(rstore_put(f->rs, &k, &value, sizeof(value)), 0);
+	assert_int_equal(rstore_commit(f->rs, NULL), 0);
+	assert_int_equal(rstore_get(f->rs, &k, &w, &txn), 0);
+	fx_close(f);
+	return txn;
+}
+
+/* Two copies of one store each change the same record in the transaction of the same number, under the same keys: the row of one
+ * is authentic in the other, and only the tag in its leaf tells that it is not its own. */
+static void test_row_of_a_fork(void **state)
+{
+	struct fx *f = *state;
+	struct rstore_key k = fx_key(5);
+	CLEANUP_BYTES struct bytes_w w = {0};
+	char copy[100], first[100], second[100];
+
+	snprintf(copy, sizeof(copy), "%s/copy", f->dir);
+	snprintf(first, sizeof(first), "%s/first", f->dir);
+	snprintf(second, sizeof(second), "%s/second", f->dir);
+	fx_close(f);
+	copy_file(f->db, copy);
+	uint64_t txn = go_on(f, copy, 111);
+	copy_file(f->db, first);
+	assert_int_equal(go_on(f, copy, 222), txn);
+	copy_file(f->db, second);
+	int64_t id = differing_row(f, first);
+	copy_file(first, f->db);
+	struct row theirs = row_read(f, "rec", "id", id);
+	copy_file(second, f->db);
+	row_write(f, &theirs, id, theirs.len);
+	free(theirs.val);
+	assert_int_equal(rstore_open(&f->cfg, NULL, &f->rs, NULL), 0);
+	assert_int_equal(rstore_get(f->rs, &k, &w, NULL), -EBADMSG);
+	assert_int_equal(w.len, 0);
+}
+
 /* Missing, empty and foreign files; another volume's, and one under another epoch key. */
 static void test_foreign_file(void **state)
 {
@@ -451,6 +517,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_swapped, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_older_rows, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_anchor, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_row_of_a_fork, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_foreign_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_check, setup, teardown),
