@@ -31,12 +31,11 @@ int hold_put(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_see
 	     const struct hold *h, struct diag *d)
 {
 	CLEANUP_FREE char *plain = NULL, *text = NULL;
-	char name[SET_NAME_LEN], key[NOTE_KEY_NAME_MAX + 1];
+	char name[SET_NAME_LEN];
 	int err = set_id_valid(h->set) ? body(h, volume_id, &plain) : -EINVAL;
 
-	note_volume_key_name(volume_id, key);
 	if (err == 0)
-		err = note_sign_seed(plain, key, sign_seed, &text);
+		err = note_sign_volume(plain, volume_id, sign_seed, &text);
 	if (err)
 		return diag_fail_errno(d, err, "hold on set %s", h->set);
 	set_object(h->set, HOLD_OBJECT, name);
@@ -46,33 +45,19 @@ int hold_put(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_see
 	return err ? diag_fail_errno(d, err, "%s/%s", repo_url(r), name) : 0;
 }
 
-static int copy_value(const struct note *n, const char *key, char *out, size_t size)
-{
-	const char *v = note_get(n, key);
-
-	if (!v || strlen(v) >= size)
-		return -EUCLEAN;
-	strcpy(out, v);
-	return 0;
-}
-
 static int parse(const char *text, const uint8_t volume_id[16], const uint8_t sign_pk[32],
 		 struct hold *h)
 {
 	CLEANUP_NOTE struct note n = {0};
 	CLEANUP_FREE char *again = NULL;
-	char key[NOTE_KEY_NAME_MAX + 1], set[SET_ID_MAX + 1];
+	char set[SET_ID_MAX + 1];
+	int err = note_open_volume(text, volume_id, sign_pk, TYPE, VERSION, &n);
 
-	note_volume_key_name(volume_id, key);
-	int err = note_verify(text, key, sign_pk);
-	if (err == 0)
-		err = note_parse(text, &n);
 	if (err)
 		return err;
-	if (strcmp(n.type, TYPE) != 0 || n.version != VERSION ||
-	    copy_value(&n, "set", set, sizeof(set)) || strcmp(set, h->set) != 0 ||
-	    note_get_time(&n, "time", &h->time) || copy_value(&n, "by", h->by, sizeof(h->by)) ||
-	    copy_value(&n, "reason", h->reason, sizeof(h->reason)))
+	if (note_get_text(&n, "set", set, sizeof(set)) || strcmp(set, h->set) != 0 ||
+	    note_get_time(&n, "time", &h->time) || note_get_text(&n, "by", h->by, sizeof(h->by)) ||
+	    note_get_text(&n, "reason", h->reason, sizeof(h->reason)))
 		return -EUCLEAN;
 	err = body(h, volume_id, &again);
 	return err ? err : note_body_is(text, again) ? 0 : -EUCLEAN;
@@ -145,7 +130,7 @@ int hold_release_parse(const char *text, const uint8_t volume_id[16], char ret_s
 
 	if (err)
 		return err;
-	if (copy_value(&n, "set", set, sizeof(set)) || !set_id_valid(set) ||
+	if (note_get_text(&n, "set", set, sizeof(set)) || !set_id_valid(set) ||
 	    note_get_hex(&n, "hold", digest, sizeof(digest)))
 		return -EUCLEAN;
 	/* Written anew it is the same text, so type, version and volume are these too. */

@@ -81,23 +81,9 @@ int medium_build(const struct medium *m, const uint8_t volume_id[16], const uint
 		 char **ret_text)
 {
 	CLEANUP_FREE char *text = NULL;
-	char key[NOTE_KEY_NAME_MAX + 1];
 	int err = body(m, volume_id, &text);
 
-	if (err)
-		return err;
-	note_volume_key_name(volume_id, key);
-	return note_sign_seed(text, key, sign_seed, ret_text);
-}
-
-static int copy_value(const struct note *n, const char *key, char *out, size_t size)
-{
-	const char *v = note_get(n, key);
-
-	if (!v || strlen(v) >= size)
-		return -EUCLEAN;
-	strcpy(out, v);
-	return 0;
+	return err ? err : note_sign_volume(text, volume_id, sign_seed, ret_text);
 }
 
 static int read_sets(const struct note *n, struct medium *m)
@@ -126,11 +112,11 @@ static int read_fields(const struct note *n, struct medium *m)
 {
 	char kept[16], state[16];
 
-	if (copy_value(n, "id", m->id, sizeof(m->id)) || !set_id_valid(m->id) ||
-	    note_get_time(n, "time", &m->time) || copy_value(n, "label", m->label, sizeof(m->label)) ||
-	    copy_value(n, "kept", kept, sizeof(kept)) || copy_value(n, "state", state, sizeof(state)) ||
-	    copy_value(n, "by", m->by, sizeof(m->by)) ||
-	    copy_value(n, "reason", m->reason, sizeof(m->reason)) ||
+	if (note_get_text(n, "id", m->id, sizeof(m->id)) || !set_id_valid(m->id) ||
+	    note_get_time(n, "time", &m->time) || note_get_text(n, "label", m->label, sizeof(m->label)) ||
+	    note_get_text(n, "kept", kept, sizeof(kept)) || note_get_text(n, "state", state, sizeof(state)) ||
+	    note_get_text(n, "by", m->by, sizeof(m->by)) ||
+	    note_get_text(n, "reason", m->reason, sizeof(m->reason)) ||
 	    note_get_u64(n, "number", &m->number) || note_get_u64(n, "bytes", &m->n_bytes) || note_get_hex(n, "digest", m->digest, 32))
 		return -EUCLEAN;
 	m->kept = strcmp(kept, "platform") ? CONF_KEPT_DEPARTMENT : CONF_KEPT_PLATFORM;
@@ -144,19 +130,10 @@ int medium_parse(const char *text, const uint8_t volume_id[16], const uint8_t si
 	CLEANUP_NOTE struct note n = {0};
 	CLEANUP_FREE char *again = NULL;
 	CLEANUP_WITH(medium_free) struct medium m = {0};
-	char key[NOTE_KEY_NAME_MAX + 1];
+	int err = note_open_volume(text, volume_id, sign_pk, TYPE, VERSION, &n);
 
-	note_volume_key_name(volume_id, key);
-	int err = note_verify(text, key, sign_pk);
 	if (err == 0)
-		err = note_parse(text, &n);
-	if (err)
-		return err;
-	if (strcmp(n.type, TYPE) != 0)
-		return -EUCLEAN;
-	if (n.version != VERSION)
-		return -EPROTONOSUPPORT;
-	err = read_fields(&n, &m);
+		err = read_fields(&n, &m);
 	if (err == 0)
 		err = body(&m, volume_id, &again);
 	if (err == -EINVAL || (err == 0 && !note_body_is(text, again)))
@@ -173,15 +150,10 @@ int medium_parse(const char *text, const uint8_t volume_id[16], const uint8_t si
 static int load(struct repo *r, const char *name, const uint8_t volume_id[16],
 		const uint8_t sign_pk[32], struct medium *ret)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
-	size_t len;
-	int err = repo_get(r, name, NOTE_TEXT_MAX, &text, &len);
+	CLEANUP_FREE char *text = NULL;
+	int err = repo_get_note(r, name, &text);
 
-	if (err)
-		return err;
-	if (strlen((const char *)text) != len)
-		return -EUCLEAN;
-	return medium_parse((const char *)text, volume_id, sign_pk, ret);
+	return err ? err : medium_parse(text, volume_id, sign_pk, ret);
 }
 
 int medium_read(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_pk[32],

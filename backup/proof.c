@@ -45,35 +45,21 @@ int proof_build(const struct proof *p, const uint8_t volume_id[16], const uint8_
 		char **ret_text)
 {
 	CLEANUP_FREE char *text = NULL;
-	char key[NOTE_KEY_NAME_MAX + 1];
 	int err = body(p, volume_id, &text);
 
-	if (err)
-		return err;
-	note_volume_key_name(volume_id, key);
-	return note_sign_seed(text, key, sign_seed, ret_text);
-}
-
-static int copy_value(const struct note *n, const char *key, char *out, size_t size)
-{
-	const char *v = note_get(n, key);
-
-	if (!v || strlen(v) >= size)
-		return -EUCLEAN;
-	strcpy(out, v);
-	return 0;
+	return err ? err : note_sign_volume(text, volume_id, sign_seed, ret_text);
 }
 
 static int read_fields(const struct note *n, struct proof *p)
 {
-	if (copy_value(n, "id", p->id, sizeof(p->id)) || !set_id_valid(p->id) ||
-	    copy_value(n, "set", p->set, sizeof(p->set)) || (*p->set && !set_id_valid(p->set)) ||
+	if (note_get_text(n, "id", p->id, sizeof(p->id)) || !set_id_valid(p->id) ||
+	    note_get_text(n, "set", p->set, sizeof(p->set)) || (*p->set && !set_id_valid(p->set)) ||
 	    note_get_time(n, "time", &p->time) || note_get_u64(n, "sets", &p->n_sets) ||
 	    note_get_u64(n, "checked", &p->n_checked) || note_get_u64(n, "bytes", &p->n_bytes) ||
 	    note_get_u64(n, "live", &p->n_live) || note_get_u64(n, "destroyed", &p->n_destroyed) ||
 	    note_get_u64(n, "bad", &p->n_bad))
 		return -EUCLEAN;
-	return p->n_bad ? copy_value(n, "first-bad", p->first_bad, sizeof(p->first_bad)) : 0;
+	return p->n_bad ? note_get_text(n, "first-bad", p->first_bad, sizeof(p->first_bad)) : 0;
 }
 
 int proof_parse(const char *text, enum proof_kind kind, const uint8_t volume_id[16],
@@ -81,20 +67,11 @@ int proof_parse(const char *text, enum proof_kind kind, const uint8_t volume_id[
 {
 	CLEANUP_NOTE struct note n = {0};
 	CLEANUP_FREE char *again = NULL;
-	char key[NOTE_KEY_NAME_MAX + 1];
 	struct proof p = {.kind = kind};
+	int err = note_open_volume(text, volume_id, sign_pk, kinds[kind].type, VERSION, &n);
 
-	note_volume_key_name(volume_id, key);
-	int err = note_verify(text, key, sign_pk);
 	if (err == 0)
-		err = note_parse(text, &n);
-	if (err)
-		return err;
-	if (strcmp(n.type, kinds[kind].type) != 0)
-		return -EUCLEAN;
-	if (n.version != VERSION)
-		return -EPROTONOSUPPORT;
-	err = read_fields(&n, &p);
+		err = read_fields(&n, &p);
 	if (err == 0)
 		err = body(&p, volume_id, &again);
 	if (err == 0 && !note_body_is(text, again))
@@ -128,18 +105,14 @@ int proof_put(struct repo *r, const uint8_t volume_id[16], const uint8_t sign_se
 static int load(struct repo *r, enum proof_kind kind, const char *id, const uint8_t volume_id[16],
 		const uint8_t sign_pk[32], struct proof *ret)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
+	CLEANUP_FREE char *text = NULL;
 	char name[SET_NAME_LEN];
-	size_t len;
+	struct proof p;
 
 	object_name(kind, id, name);
-	int err = repo_get(r, name, NOTE_TEXT_MAX, &text, &len);
-	if (err)
-		return err;
-	if (strlen((const char *)text) != len)
-		return -EUCLEAN;
-	struct proof p;
-	err = proof_parse((const char *)text, kind, volume_id, sign_pk, &p);
+	int err = repo_get_note(r, name, &text);
+	if (err == 0)
+		err = proof_parse(text, kind, volume_id, sign_pk, &p);
 	if (err == 0 && strcmp(p.id, id) != 0) /* an old one put in a newer one's place */
 		err = -EBADMSG;
 	if (err == 0)

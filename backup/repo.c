@@ -110,15 +110,13 @@ static int write_mark(struct repo *r, const uint8_t volume_id[16], const uint8_t
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 	CLEANUP_FREE char *body = NULL, *text = NULL;
-	char key_name[NOTE_KEY_NAME_MAX + 1];
 
 	note_begin(&w, "repository", REPO_MARK_VERSION);
 	note_put_hex(&w, "volume", volume_id, 16);
 	note_put_time(&w, "created", time(NULL));
 	int err = note_end(&w, &body);
-	note_volume_key_name(volume_id, key_name);
 	if (err == 0)
-		err = note_sign_seed(body, key_name, sign_seed, &text);
+		err = note_sign_volume(body, volume_id, sign_seed, &text);
 	return err ? err : repo_put_new(r, REPO_MARK, text, strlen(text));
 }
 
@@ -243,6 +241,19 @@ int repo_get(struct repo *r, const char *name, size_t max, uint8_t **ret, size_t
 	*ret = STEAL_PTR(p);
 	*ret_len = (size_t)size;
 	return 0;
+}
+
+int repo_get_note(struct repo *r, const char *name, char **ret)
+{
+	CLEANUP_FREE uint8_t *text = NULL;
+	size_t len;
+	int err = repo_get(r, name, NOTE_TEXT_MAX, &text, &len);
+
+	if (err == 0 && strlen((const char *)text) != len)
+		err = -EUCLEAN;
+	if (err == 0)
+		*ret = (char *)STEAL_PTR(text);
+	return err;
 }
 
 int repo_read(struct repo *r, const char *name, uint64_t off, void *p, size_t len)

@@ -38,6 +38,8 @@ int repo_put(struct repo *r, const char *name, const void *p, size_t len);
 int repo_put_new(struct repo *r, const char *name, const void *p, size_t len);
 /* Whole object, at most max bytes; caller frees. -ENOENT, -EFBIG. */
 int repo_get(struct repo *r, const char *name, size_t max, uint8_t **ret, size_t *ret_len);
+/* The same for a note: at most NOTE_TEXT_MAX bytes; -EUCLEAN when a NUL stands in it. */
+int repo_get_note(struct repo *r, const char *name, char **ret);
 /* Exactly len bytes at off; -ENODATA when the object is shorter. */
 int repo_read(struct repo *r, const char *name, uint64_t off, void *p, size_t len);
 int repo_size(struct repo *r, const char *name, uint64_t *ret);

@@ -1,5 +1,6 @@
 /* The catalogue: which sets a repository holds, which one is meant, and what it takes to restore
  * it. */
+#include "backup/set_copy.h"
 #include "backup/set_internal.h"
 
 #include <errno.h>
@@ -8,31 +9,19 @@
 #include <time.h>
 
 #include "core/cleanup.h"
-#include "core/note.h"
 
 #define UNFINISHED_SECONDS (24 * 60 * 60)
 
 static int load_one(struct repo *r, const char *id, const uint8_t volume_id[16],
 		    const uint8_t sign_pk[32], struct set_manifest *ret)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
-	char name[SET_NAME_LEN];
-	size_t len;
+	CLEANUP_FREE char *text = NULL;
+	struct set_manifest m;
+	int err = set_manifest_fetch(r, id, volume_id, sign_pk, &text, &m);
 
-	set_object(id, "manifest", name);
-	int err = repo_get(r, name, NOTE_TEXT_MAX, &text, &len);
 	if (err)
 		return err;
-	if (strlen((const char *)text) != len)
-		return -EUCLEAN;
-	struct set_manifest m;
-	err = set_manifest_parse((const char *)text, volume_id, sign_pk, &m);
-	if (err == 0 && strcmp(m.id, id) != 0) /* a good manifest in another set's place */
-		err = -EBADMSG;
-	else if (err)
-		return err;
-	if (err == 0)
-		err = set_pack_table_read(r, &m);
+	err = set_pack_table_read(r, &m);
 	if (err == 0)
 		*ret = m;
 	else

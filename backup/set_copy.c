@@ -65,25 +65,21 @@ int set_object_replace(struct repo *r, const char *id, const char *what, const s
 int set_manifest_fetch(struct repo *r, const char *id, const uint8_t volume_id[16],
 		       const uint8_t sign_pk[32], char **ret_text, struct set_manifest *ret)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
+	CLEANUP_FREE char *text = NULL;
 	struct set_manifest m;
 	char name[SET_NAME_LEN];
-	size_t len;
 
 	set_object(id, "manifest", name);
-	int err = repo_get(r, name, NOTE_TEXT_MAX, &text, &len);
-	if (err)
-		return err;
-	if (strlen((const char *)text) != len)
-		return -EUCLEAN;
-	err = set_manifest_parse((const char *)text, volume_id, sign_pk, &m);
+	int err = repo_get_note(r, name, &text);
+	if (err == 0)
+		err = set_manifest_parse(text, volume_id, sign_pk, &m);
 	if (err)
 		return err;
 	if (strcmp(m.id, id) != 0) { /* a good manifest in another set's place */
 		set_manifest_free(&m);
 		return -EBADMSG;
 	}
-	*ret_text = (char *)STEAL_PTR(text);
+	*ret_text = STEAL_PTR(text);
 	*ret = m;
 	return 0;
 }
@@ -250,19 +246,17 @@ int set_copy_missing(struct repo *to, const struct set_manifest *m, uint64_t *re
 
 static int copy_note(struct set_copying *c, const char *name, const char *key, size_t *io_bad)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
+	CLEANUP_FREE char *text = NULL;
 	uint64_t size;
-	size_t len;
 	int err = repo_size(c->to, name, &size);
 
 	if (err != -ENOENT)
 		return err;
-	err = set_damage(repo_get(c->from, name, NOTE_TEXT_MAX, &text, &len));
-	if (err == 0 && (strlen((const char *)text) != len ||
-			 note_verify((const char *)text, key, c->sign_pk) != 0))
+	err = set_damage(repo_get_note(c->from, name, &text));
+	if (err == 0 && note_verify(text, key, c->sign_pk) != 0)
 		err = -EBADMSG;
 	if (err == 0)
-		err = repo_put_new(c->to, name, text, len);
+		err = repo_put_new(c->to, name, text, strlen(text));
 	if (err == -EBADMSG) {
 		(*io_bad)++;
 		return 0;

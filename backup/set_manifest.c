@@ -142,24 +142,10 @@ static bool list_fits(const char *list)
 int set_manifest_build(const struct set_manifest *m, const uint8_t sign_seed[32], char **ret_text)
 {
 	CLEANUP_FREE char *text = NULL;
-	char key_name[NOTE_KEY_NAME_MAX + 1];
 	/* Sets are removed because this one takes their place: better none than one that nobody can read. */
 	int err = list_fits(m->merged) && list_fits(m->stands_for) ? body(m, &text) : -E2BIG;
 
-	if (err)
-		return err;
-	note_volume_key_name(m->volume_id, key_name);
-	return note_sign_seed(text, key_name, sign_seed, ret_text);
-}
-
-static int get_text(const struct note *n, const char *key, char *out, size_t size)
-{
-	const char *v = note_get(n, key);
-
-	if (!v || strlen(v) >= size)
-		return -EUCLEAN;
-	strcpy(out, v);
-	return 0;
+	return err ? err : note_sign_volume(text, m->volume_id, sign_seed, ret_text);
 }
 
 /* Ids separated by single blanks; "none" is no list. */
@@ -219,7 +205,7 @@ bool set_merged_from(const struct set_manifest *m, const char *id)
 static int get_kind(const struct note *n, struct set_manifest *m)
 {
 	const char *kind = note_get(n, "kind");
-	int err = get_text(n, "parent", m->parent, sizeof(m->parent));
+	int err = note_get_text(n, "parent", m->parent, sizeof(m->parent));
 
 	if (err || !kind || (strcmp(kind, "full") != 0 && strcmp(kind, "incremental") != 0))
 		return -EUCLEAN;
@@ -255,9 +241,9 @@ static int get_fields(const struct note *n, struct set_manifest *m)
 	for (size_t i = 0; err == 0 && i < sizeof(numbers) / sizeof(*numbers); i++)
 		err = note_get_u64(n, numbers[i].key, numbers[i].out);
 	if (err == 0)
-		err = get_text(n, "set", m->id, sizeof(m->id));
+		err = note_get_text(n, "set", m->id, sizeof(m->id));
 	if (err == 0)
-		err = get_text(n, "tiers", m->tiers, sizeof(m->tiers));
+		err = note_get_text(n, "tiers", m->tiers, sizeof(m->tiers));
 	if (err == 0)
 		err = note_get_time(n, "time", &m->time);
 	if (err == 0)
@@ -289,19 +275,10 @@ int set_manifest_parse(const char *text, const uint8_t volume_id[16], const uint
 {
 	CLEANUP_NOTE struct note n = {0};
 	struct set_manifest m = {0};
-	char key_name[NOTE_KEY_NAME_MAX + 1];
+	int err = note_open_volume(text, volume_id, sign_pk, "manifest", MANIFEST_VERSION, &n);
 
-	note_volume_key_name(volume_id, key_name);
-	int err = note_verify(text, key_name, sign_pk);
 	if (err == 0)
-		err = note_parse(text, &n);
-	if (err)
-		return err;
-	if (strcmp(n.type, "manifest") != 0)
-		return -EUCLEAN;
-	if (n.version != MANIFEST_VERSION)
-		return -EPROTONOSUPPORT;
-	err = get_fields(&n, &m);
+		err = get_fields(&n, &m);
 	if (err == 0 && (memcmp(m.volume_id, volume_id, 16) != 0 || !set_id_valid(m.id)))
 		err = -EUCLEAN;
 	if (err == 0)

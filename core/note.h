@@ -74,6 +74,8 @@ int note_time_parse(const char *s, int64_t *ret);
 int note_sign(const char *body, const struct identity *id, char **ret_text);
 /* The same with a bare seed (a volume's signing key). key_name: no blanks, no '+'. */
 int note_sign_seed(const char *body, const char *key_name, const uint8_t seed[32], char **ret_text);
+/* The same under the volume's key name. */
+int note_sign_volume(const char *body, const uint8_t volume_id[16], const uint8_t seed[32], char **ret_text);
 /* Appends a further signature to a signed note. */
 int note_cosign(const char *text, const struct identity *id, char **ret_text);
 int note_cosign_seed(const char *text, const char *key_name, const uint8_t seed[32],
@@ -123,11 +125,18 @@ struct note {
 /* Parses the body of a note (or a bare body). -EUCLEAN. Verifies nothing. */
 int note_parse(const char *text, struct note *ret);
 void note_free(struct note *n);
+/*
+ * A note by the volume, of this type and version: verified, then parsed. -EBADMSG: another's; -EUCLEAN: no such note;
+ * -EPROTONOSUPPORT: of another version.
+ */
+int note_open_volume(const char *text, const uint8_t volume_id[16], const uint8_t pk[IDENTITY_KEY_LEN],
+		     const char *type, unsigned version, struct note *ret);
 /* The only value of key; NULL when absent or given more than once. */
 const char *note_get(const struct note *n, const char *key);
 /* The i-th value of key, NULL past the end. */
 const char *note_get_nth(const struct note *n, const char *key, size_t i);
 /* Typed: 0 or -EUCLEAN (absent, repeated, malformed, out of range). */
+int note_get_text(const struct note *n, const char *key, char *out, size_t size); /* fits, with its NUL */
 int note_get_hex(const struct note *n, const char *key, void *out, size_t len);
 int note_get_u64(const struct note *n, const char *key, uint64_t *ret);
 int note_get_time(const struct note *n, const char *key, int64_t *ret);

@@ -93,6 +93,29 @@ int note_parse(const char *text, struct note *ret)
 	return 0;
 }
 
+int note_open_volume(const char *text, const uint8_t volume_id[16], const uint8_t pk[IDENTITY_KEY_LEN],
+		     const char *type, unsigned version, struct note *ret)
+{
+	char name[NOTE_KEY_NAME_MAX + 1];
+	struct note n = {0};
+
+	note_volume_key_name(volume_id, name);
+	int r = note_verify(text, name, pk);
+	if (r == 0)
+		r = note_parse(text, &n);
+	if (r < 0)
+		return r;
+	if (strcmp(n.type, type) != 0)
+		r = -EUCLEAN;
+	else if (n.version != version)
+		r = -EPROTONOSUPPORT;
+	if (r == 0)
+		*ret = n;
+	else
+		note_free(&n);
+	return r;
+}
+
 void note_free(struct note *n)
 {
 	int saved = errno;
@@ -114,6 +137,16 @@ const char *note_get_nth(const struct note *n, const char *key, size_t i)
 const char *note_get(const struct note *n, const char *key)
 {
 	return note_get_nth(n, key, 1) ? NULL : note_get_nth(n, key, 0);
+}
+
+int note_get_text(const struct note *n, const char *key, char *out, size_t size)
+{
+	const char *v = note_get(n, key);
+
+	if (!v || strlen(v) >= size)
+		return -EUCLEAN;
+	strcpy(out, v);
+	return 0;
 }
 
 int note_get_hex(const struct note *n, const char *key, void *out, size_t len)

@@ -236,6 +236,14 @@ int note_sign_seed(const char *body, const char *key_name, const uint8_t seed[32
 	return add_signature(body, false, key_name, NULL, seed, ret_text);
 }
 
+int note_sign_volume(const char *body, const uint8_t volume_id[16], const uint8_t seed[32], char **ret_text)
+{
+	char name[NOTE_KEY_NAME_MAX + 1];
+
+	note_volume_key_name(volume_id, name);
+	return note_sign_seed(body, name, seed, ret_text);
+}
+
 int note_cosign(const char *text, const struct identity *id, char **ret_text)
 {
 	char name[NOTE_KEY_NAME_MAX + 1];

@@ -94,25 +94,15 @@ int order_build(struct order *o, char **ret_body, struct diag *d)
 
 /* --- parsing --- */
 
-static int get_text(const struct note *n, const char *key, char *out, size_t size)
-{
-	const char *v = note_get(n, key);
-
-	if (!v || strlen(v) >= size)
-		return -EUCLEAN;
-	strcpy(out, v);
-	return 0;
-}
-
 static int parse_form(const struct note *n, struct order *o)
 {
 	const char *backups = note_get(n, "backups");
 
-	if (!backups || get_text(n, "description", o->description, sizeof(o->description)) < 0 ||
-	    get_text(n, "reason", o->reason, sizeof(o->reason)) < 0 ||
-	    get_text(n, "legal-basis", o->legal_basis, sizeof(o->legal_basis)) < 0 ||
-	    get_text(n, "method", o->method, sizeof(o->method)) < 0 ||
-	    get_text(n, "unit", o->unit, sizeof(o->unit)) < 0)
+	if (!backups || note_get_text(n, "description", o->description, sizeof(o->description)) < 0 ||
+	    note_get_text(n, "reason", o->reason, sizeof(o->reason)) < 0 ||
+	    note_get_text(n, "legal-basis", o->legal_basis, sizeof(o->legal_basis)) < 0 ||
+	    note_get_text(n, "method", o->method, sizeof(o->method)) < 0 ||
+	    note_get_text(n, "unit", o->unit, sizeof(o->unit)) < 0)
 		return -EUCLEAN;
 	/* Any other word becomes "destroyed" when written anew, and so does not match. */
 	o->backups_kept = strcmp(backups, "kept") == 0;
@@ -123,11 +113,11 @@ static int parse_fields(const struct note *n, struct order *o)
 {
 	if (note_get_hex(n, "volume", o->volume_id, sizeof(o->volume_id)) < 0 ||
 	    note_get_hex(n, "charter", o->charter, sizeof(o->charter)) < 0 ||
-	    get_text(n, "order", o->number, sizeof(o->number)) < 0 ||
-	    get_text(n, "action", o->action, sizeof(o->action)) < 0 ||
+	    note_get_text(n, "order", o->number, sizeof(o->number)) < 0 ||
+	    note_get_text(n, "action", o->action, sizeof(o->action)) < 0 ||
 	    note_get_time(n, "created", &o->created) < 0 ||
 	    note_get_time(n, "expires", &o->expires) < 0 ||
-	    get_text(n, "requester", o->requester, sizeof(o->requester)) < 0 ||
+	    note_get_text(n, "requester", o->requester, sizeof(o->requester)) < 0 ||
 	    note_get_hex(n, "requester-key", o->requester_pk, sizeof(o->requester_pk)) < 0 ||
 	    note_get_u64(n, "ids", &o->n_ids) < 0 || note_get_u64(n, "bytes", &o->n_bytes) < 0 ||
 	    note_get_hex(n, "inventory", o->inventory, sizeof(o->inventory)) < 0 ||

@@ -116,7 +116,6 @@ int order_journal_add(int store_fd, const struct order *o, const uint8_t sign_se
 {
 	CLEANUP_FREE char(*steps)[STEP_MAX + 1] = NULL;
 	CLEANUP_FREE char *body = NULL, *text = NULL;
-	char name[NOTE_KEY_NAME_MAX + 1];
 	uint8_t pk[IDENTITY_KEY_LEN];
 	CLEANUP_FD int dirfd = -1;
 	size_t n;
@@ -134,9 +133,8 @@ int order_journal_add(int store_fd, const struct order *o, const uint8_t sign_se
 	r = n == STEPS_MAX ? -ENOSPC : journal_body(o, steps, n, step, &body);
 	if (r == -EINVAL)
 		return diag_fail(d, DIAG_NOTE_MALFORMED, r, "step of order %s", o->number);
-	note_volume_key_name(o->volume_id, name);
 	if (r == 0)
-		r = note_sign_seed(body, name, sign_seed, &text);
+		r = note_sign_volume(body, o->volume_id, sign_seed, &text);
 	if (r == 0) {
 		dirfd = order_folder_open(store_fd, o->number);
 		r = dirfd < 0 ? dirfd

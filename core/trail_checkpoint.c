@@ -25,11 +25,10 @@ static void body_make(char out[BODY_MAX], const uint8_t volume_id[16], const str
 int trail_checkpoint_make(const struct trail_head *h, const uint8_t volume_id[16],
 			  const uint8_t seed[32], char **ret_text)
 {
-	char body[BODY_MAX], name[NOTE_KEY_NAME_MAX + 1];
+	char body[BODY_MAX];
 
 	body_make(body, volume_id, h);
-	note_volume_key_name(volume_id, name);
-	return note_sign_seed(body, name, seed, ret_text);
+	return note_sign_volume(body, volume_id, seed, ret_text);
 }
 
 /* Decimal digits up to a newline; moves *p behind it. */

@@ -351,7 +351,6 @@ int certificate_build(const struct shred_context *ctx, const struct order *o,
 			     .kr = volume_keyring(ctx->volume)};
 	CLEANUP_FREE struct order_statement *st = calloc(ORDER_STATEMENTS_MAX, sizeof(*st));
 	CLEANUP_FREE char *text = NULL;
-	char name[NOTE_KEY_NAME_MAX + 1];
 	size_t n;
 
 	if (!st)
@@ -361,9 +360,8 @@ int certificate_build(const struct shred_context *ctx, const struct order *o,
 		r = order_statements(ctx->store_fd, b.charter, o, b.began, st, &n, d);
 	if (r == 0) {
 		r = body(&b, st, n, &text);
-		note_volume_key_name(keyring_volume_id(b.kr), name);
 		if (r == 0)
-			r = note_sign_seed(text, name, keyring_sign_seed(b.kr), ret_text);
+			r = note_sign_volume(text, keyring_volume_id(b.kr), keyring_sign_seed(b.kr), ret_text);
 		if (r)
 			diag_fail_errno(d, r, "certificate of order %s", o->number);
 	}

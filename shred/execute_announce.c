@@ -96,18 +96,9 @@ static int parse(const char *text, struct keyring *kr, struct announcement *ret)
 	CLEANUP_WITH(announcement_free) struct announcement a = {0};
 	CLEANUP_NOTE struct note n = {0};
 	CLEANUP_FREE char *again = NULL;
-	char name[NOTE_KEY_NAME_MAX + 1];
-	int r;
+	/* A version of its own is told apart from damage: what a newer program announced is not to be written over. */
+	int r = note_open_volume(text, keyring_volume_id(kr), keyring_header(kr)->sign_pk, TYPE, VERSION, &n);
 
-	note_volume_key_name(keyring_volume_id(kr), name);
-	r = note_verify(text, name, keyring_header(kr)->sign_pk);
-	if (r == 0)
-		r = note_parse(text, &n);
-	if (r == 0 && strcmp(n.type, TYPE) != 0)
-		r = -EUCLEAN;
-	/* Told apart from damage: what a newer program announced is not to be written over. */
-	if (r == 0 && n.version != VERSION)
-		r = -EPROTONOSUPPORT;
 	if (r == 0)
 		r = fields(&n, &a);
 	if (r == 0)
@@ -124,13 +115,10 @@ static int parse(const char *text, struct keyring *kr, struct announcement *ret)
 /* -ENOENT when there is none. */
 static int get(struct repo *repo, const char *object, struct keyring *kr, struct announcement *ret)
 {
-	CLEANUP_FREE uint8_t *text = NULL;
-	size_t len;
-	int r = repo_get(repo, object, NOTE_TEXT_MAX, &text, &len);
+	CLEANUP_FREE char *text = NULL;
+	int r = repo_get_note(repo, object, &text);
 
-	if (r == 0 && memchr(text, 0, len))
-		r = -EUCLEAN;
-	return r ? r : parse((const char *)text, kr, ret);
+	return r ? r : parse(text, kr, ret);
 }
 
 /* --- writing --- */
@@ -153,12 +141,10 @@ static int put_part(const struct execution *x, struct repo *repo, const char *ob
 		    const struct announcement *a)
 {
 	CLEANUP_FREE char *text = NULL, *note = NULL;
-	char name[NOTE_KEY_NAME_MAX + 1];
 	int r = body(keyring_volume_id(x->kr), a, &text);
 
-	note_volume_key_name(keyring_volume_id(x->kr), name);
 	if (r == 0)
-		r = note_sign_seed(text, name, keyring_sign_seed(x->kr), &note);
+		r = note_sign_volume(text, keyring_volume_id(x->kr), keyring_sign_seed(x->kr), &note);
 	return r ? r : repo_put(repo, object, note, strlen(note));
 }
 

@@ -28,12 +28,10 @@ static int body(const uint8_t volume_id[16], const struct trail_anew *a, char **
 int trail_anew_write(int store_fd, struct keyring *kr, const struct trail_anew *a, struct diag *d)
 {
 	CLEANUP_FREE char *text = NULL, *note = NULL;
-	char name[NOTE_KEY_NAME_MAX + 1];
 	int err = body(keyring_volume_id(kr), a, &text);
 
-	note_volume_key_name(keyring_volume_id(kr), name);
 	if (err == 0)
-		err = note_sign_seed(text, name, keyring_sign_seed(kr), &note);
+		err = note_sign_volume(text, keyring_volume_id(kr), keyring_sign_seed(kr), &note);
 	if (err == 0)
 		err = durable_replace(store_fd, FILE_NAME, note, strlen(note), 0600);
 	return err ? diag_fail_errno(d, err, "the store's file " FILE_NAME) : 0;

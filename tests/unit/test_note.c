@@ -434,6 +434,34 @@ static void test_file_read(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* A note by the volume counts as one type and version, under that volume's key alone; a text value must fit. */
+static void test_open_volume(void **state)
+{
+	const uint8_t volume[16] = {7}, other_volume[16] = {8}, other_seed[32] = {9};
+	CLEANUP_FREE char *body = sample_body();
+	CLEANUP_FREE char *text = NULL;
+	uint8_t pk[IDENTITY_KEY_LEN], other_pk[IDENTITY_KEY_LEN];
+	struct note n = {0};
+	char item[5];
+	(void)state;
+
+	identity_sign_pk_from_seed(seed, pk);
+	identity_sign_pk_from_seed(other_seed, other_pk);
+	assert_int_equal(note_sign_volume(body, volume, seed, &text), 0);
+	assert_int_equal(note_open_volume(text, volume, other_pk, "sample", 1, &n), -EBADMSG);
+	assert_int_equal(note_open_volume(text, other_volume, pk, "sample", 1, &n), -EBADMSG);
+	assert_int_equal(note_open_volume(text, volume, pk, "simple", 1, &n), -EUCLEAN);
+	assert_int_equal(note_open_volume(text, volume, pk, "sample", 2, &n), -EPROTONOSUPPORT);
+	assert_null(n.fields);
+	assert_int_equal(note_open_volume(text, volume, pk, "sample", 1, &n), 0);
+	assert_int_equal(note_get_text(&n, "id", item, sizeof(item)), 0);
+	assert_string_equal(item, "00ff");
+	assert_int_equal(note_get_text(&n, "id", item, sizeof(item) - 1), -EUCLEAN);
+	assert_int_equal(note_get_text(&n, "item", item, sizeof(item)), -EUCLEAN);
+	assert_int_equal(note_get_text(&n, "absent", item, sizeof(item)), -EUCLEAN);
+	note_free(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +472,7 @@ int main(void)
 	    cmocka_unit_test(test_hostile_values),  cmocka_unit_test(test_writer_limits),
 	    cmocka_unit_test(test_reject_bodies),   cmocka_unit_test(test_canonical_numbers),
 	    cmocka_unit_test(test_sign_refuses),    cmocka_unit_test(test_file_read),
+	    cmocka_unit_test(test_open_volume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
