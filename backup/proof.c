@@ -21,16 +21,25 @@ static const struct {
 
 /* --- the note --- */
 
+static bool share_valid(const struct proof *p)
+{
+	return p->kind == PROOF_VERIFY ? p->percent >= 1 && p->percent <= 100 : p->percent == 0;
+}
+
 static int body(const struct proof *p, const uint8_t volume_id[16], char **ret)
 {
 	CLEANUP_BYTES struct bytes_w w = {0};
 
+	if (!share_valid(p))
+		return -EINVAL;
 	note_begin(&w, kinds[p->kind].type, VERSION);
 	note_put_hex(&w, "volume", volume_id, 16);
 	note_put(&w, "id", p->id);
 	note_put_time(&w, "time", p->time);
 	note_put(&w, "set", p->set);
 	note_put_u64(&w, "sets", p->n_sets);
+	if (p->kind == PROOF_VERIFY)
+		note_put_u64(&w, "percent", p->percent);
 	note_put_u64(&w, "checked", p->n_checked);
 	note_put_u64(&w, "bytes", p->n_bytes);
 	note_put_u64(&w, "live", p->n_live);
@@ -52,12 +61,18 @@ int proof_build(const struct proof *p, const uint8_t volume_id[16], const uint8_
 
 static int read_fields(const struct note *n, struct proof *p)
 {
+	uint64_t percent = 0;
+
 	if (note_get_text(n, "id", p->id, sizeof(p->id)) || !set_id_valid(p->id) ||
 	    note_get_text(n, "set", p->set, sizeof(p->set)) || (*p->set && !set_id_valid(p->set)) ||
 	    note_get_time(n, "time", &p->time) || note_get_u64(n, "sets", &p->n_sets) ||
 	    note_get_u64(n, "checked", &p->n_checked) || note_get_u64(n, "bytes", &p->n_bytes) ||
 	    note_get_u64(n, "live", &p->n_live) || note_get_u64(n, "destroyed", &p->n_destroyed) ||
-	    note_get_u64(n, "bad", &p->n_bad))
+	    note_get_u64(n, "bad", &p->n_bad) ||
+	    (p->kind == PROOF_VERIFY && (note_get_u64(n, "percent", &percent) || percent > 100)))
+		return -EUCLEAN;
+	p->percent = (unsigned)percent;
+	if (!share_valid(p))
 		return -EUCLEAN;
 	return p->n_bad ? note_get_text(n, "first-bad", p->first_bad, sizeof(p->first_bad)) : 0;
 }

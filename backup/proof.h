@@ -3,7 +3,7 @@
  * or a verification took place, on what, and with which result.
  *
  *   drills/ID    "coffer-drill/1": files of one set were restored and compared
- *   verified/ID  "coffer-verify/1": every record of sets was opened
+ *   verified/ID  "coffer-verify/1": the records of sets were opened, all of them or a share drawn at random
  *
  * ID has the form of a set's. Neither names of files nor content stand in them; reading them needs
  * no key. Format: docs/format.md "Drills and verifications". Stateless.
@@ -23,6 +23,7 @@ struct proof {
 	int64_t time;
 	char set[SET_ID_MAX + 1]; /* the newest of those looked at */
 	uint64_t n_sets;
+	unsigned percent; /* of a verification: so many of a hundred records were drawn; 100: all. Of a drill 0 */
 	uint64_t n_checked; /* files of a drill, records of a verification */
 	uint64_t n_bytes;
 	uint64_t n_live; /* of a drill: files compared with the live volume as well */

@@ -184,14 +184,19 @@ int cmd_backup_take(const struct located *l, const struct backup_wanted *a, json
 
 void cmd_backup_print(const json_t *j)
 {
-	char bytes[32], stored[32];
+	json_int_t percent = json_integer_value(json_object_get(j, "verified_percent"));
+	char bytes[32], stored[32], verified[64] = "";
 
+	if (percent == 100)
+		snprintf(verified, sizeof(verified), ", verified");
+	else if (percent)
+		snprintf(verified, sizeof(verified), ", %lld%% of the records verified", percent);
 	cli_size((uint64_t)json_integer_value(json_object_get(j, "bytes")), bytes);
 	cli_size((uint64_t)json_integer_value(json_object_get(j, "stored")), stored);
 	printf("set %s (%s, %s): %lld files, %s, stored in %s%s\n", json_string_value(json_object_get(j, "set")),
 	       json_string_value(json_object_get(j, "kind")), json_string_value(json_object_get(j, "tiers")),
 	       json_integer_value(json_object_get(j, "files")), bytes, stored,
-	       json_is_true(json_object_get(j, "verified")) ? ", verified" : "");
+	       verified);
 }
 
 static int take(const struct args *a, struct diag *d)
@@ -283,7 +288,8 @@ static void look_at_charters(const struct located_repo *lr, struct totals *t)
 		snprintf(t->first_bad, sizeof(t->first_bad), "%.150s", why.object);
 }
 
-static int look(const struct located_repo *lr, struct keyring *kr, const struct args *a, struct totals *t, struct diag *d)
+static int look(const struct located_repo *lr, struct keyring *kr, const struct args *a, unsigned percent, struct totals *t,
+		struct diag *d)
 {
 	size_t first = 0, end = lr->catalog.n_sets;
 	const char *set = a->set;
@@ -299,9 +305,9 @@ static int look(const struct located_repo *lr, struct keyring *kr, const struct 
 		snprintf(t->first_bad, sizeof(t->first_bad), "set %s, manifest", lr->catalog.damaged[0]);
 	for (size_t i = first; i < end; i++) {
 		struct backup_verdict v = {0};
-		int err = kr ? backup_verify_some(lr->repo, kr, &lr->catalog.sets[i], a->sample ? a->sample : 100, &v, d)
+		int err = kr ? backup_verify_some(lr->repo, kr, &lr->catalog.sets[i], percent, &v, d)
 			     : backup_scrub(lr->repo, &lr->catalog.sets[i], &v, d);
-		if (err == 0 && kr && !a->sample) /* a sample opens records only */
+		if (err == 0 && kr && percent == 100) /* a sample opens records only */
 			err = backup_verify_deltas(lr->repo, kr, &lr->catalog, i, NULL, 0, &v, d);
 		if (err)
 			return err;
@@ -314,18 +320,20 @@ static int look(const struct located_repo *lr, struct keyring *kr, const struct 
 	return 0;
 }
 
-static int report(const struct totals *t, bool json, bool verify, struct diag *d)
+static int report(const struct totals *t, bool json, bool verify, unsigned percent, struct diag *d)
 {
 	char size[32];
 
 	cli_size(t->bytes, size);
 	if (json)
-		cli_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "sets", (json_int_t)t->sets, "records",
-				   (json_int_t)t->records, "bytes", (json_int_t)t->bytes, "bad", (json_int_t)t->bad,
+		cli_json(json_pack("{s:I, s:i, s:I, s:I, s:I, s:I, s:s}", "sets", (json_int_t)t->sets, "percent", (int)percent,
+				   "records", (json_int_t)t->records, "bytes", (json_int_t)t->bytes, "bad", (json_int_t)t->bad,
 				   "destroyed", (json_int_t)t->destroyed, "first_bad", t->first_bad));
 	else
 		printf("%llu sets, %llu %s, %s: %s%s", (unsigned long long)t->sets, (unsigned long long)t->records,
 		       verify ? "records" : "packs", size, t->bad ? "DAMAGED: " : "good", t->first_bad);
+	if (!json && percent < 100)
+		printf(", of %u%% drawn at random", percent);
 	if (!json && t->destroyed)
 		printf(", %llu records destroyed under orders", (unsigned long long)t->destroyed);
 	if (!json)
@@ -334,9 +342,10 @@ static int report(const struct totals *t, bool json, bool verify, struct diag *d
 }
 
 /* For `coffer status`. A repository that takes no writes (a copy on a medium) is no reason to fail. */
-static void leave_record(const struct located_repo *lr, struct keyring *kr, const char *set, const struct totals *t)
+static void leave_record(const struct located_repo *lr, struct keyring *kr, const char *set, unsigned percent,
+			 const struct totals *t)
 {
-	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = t->sets, .n_checked = t->records,
+	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = t->sets, .percent = percent, .n_checked = t->records,
 			  .n_bytes = t->bytes, .n_destroyed = t->destroyed, .n_bad = t->bad};
 	struct diag d = {0};
 	size_t i;
@@ -354,6 +363,7 @@ static int look_and_report(struct args *a, const struct located_repo *lr, bool v
 	struct header_unlock with;
 	struct keyring *kr = NULL;
 	struct totals t = {0};
+	const unsigned percent = verify && a->sample ? a->sample : 100;
 	int err = 0;
 
 	if (verify) {
@@ -362,12 +372,12 @@ static int look_and_report(struct args *a, const struct located_repo *lr, bool v
 			err = keyring_open(lr->l.store, &with, KEYRING_READ_ONLY, &kr, d);
 	}
 	if (err == 0)
-		err = look(lr, kr, a, &t, d);
+		err = look(lr, kr, a, percent, &t, d);
 	if (err == 0 && kr)
-		leave_record(lr, kr, a->set, &t);
+		leave_record(lr, kr, a->set, percent, &t);
 	if (kr)
 		keyring_close(kr);
-	return err ? err : report(&t, a->json, verify, d);
+	return err ? err : report(&t, a->json, verify, percent, d);
 }
 
 static int in_repository(enum verb verb, struct args *a, struct located_repo *lr, struct diag *d)

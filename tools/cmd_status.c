@@ -58,6 +58,8 @@ static void print_proof(const json_t *p, const char *name, const char *things)
 	cli_time((int64_t)number(p, "time"), when);
 	printf("              last %s %s (%s): %llu %s, ", name, when, text(p, "set"),
 	       (unsigned long long)number(p, "checked"), things);
+	if (json_object_get(p, "percent") && number(p, "percent") < 100)
+		printf("%llu%% drawn at random, ", (unsigned long long)number(p, "percent"));
 	if (number(p, "bad"))
 		printf("%llu BAD, first %s\n", (unsigned long long)number(p, "bad"), text(p, "first_bad"));
 	else

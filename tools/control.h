@@ -14,7 +14,7 @@
  *   unmount             -                                        ok; the process then ends
  *   escrow.sync         -                                        pending
  *   escrow.add          place (absolute; trusted peers only)     pending (of all; the new place is written)
- *   backup.run          tiers ("daily weekly"), full, repository manifest figures, verified
+ *   backup.run          tiers ("daily weekly"), full, repository manifest figures, verified_percent (of its records; 0: none)
  *   backup.drill        repository, files, to                    counts, drill (id of its record). `to`: for root and the server's user
  *   backup.hold         set, reason, repository                  set, by
  *   backup.holds        -                                        holds: repository, set, time, by, reason, hold (digest), verified

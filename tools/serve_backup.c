@@ -29,30 +29,13 @@ static int flush_kernel(void *arg)
 	return front_flush(j->s->front);
 }
 
-/* Tells the client at most once a second; stops the job when the server stops. */
-static int tell(struct job *j, json_t *progress)
-{
-	time_t now = time(NULL);
-	bool stop;
-
-	pthread_mutex_lock(&j->s->lock);
-	stop = j->s->stopping;
-	pthread_mutex_unlock(&j->s->lock);
-	if (progress && now != j->told) {
-		json_t *line = json_pack("{s:O}", "progress", progress);
-		if (line)
-			control_write(j->fd, line); /* a client that left does not stop a backup */
-		json_decref(line);
-		j->told = now;
-	}
-	json_decref(progress);
-	return stop;
-}
-
 static int on_backup_progress(void *arg, const struct backup_progress *p)
 {
-	return tell(arg, json_pack("{s:s, s:I, s:I}", "phase", p->phase, "records",
-				   (json_int_t)p->n_records, "bytes", (json_int_t)p->n_bytes));
+	struct job *j = arg;
+
+	return serve_progress(j->s, j->fd, &j->told,
+			      json_pack("{s:s, s:I, s:I}", "phase", p->phase, "records", (json_int_t)p->n_records, "bytes",
+					(json_int_t)p->n_bytes));
 }
 
 static json_t *manifest_figures(const struct set_manifest *m)
@@ -84,8 +67,8 @@ static int verify_new(struct server *s, struct repo *r, const struct set_manifes
 
 	if (err)
 		return err;
-	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = 1, .n_checked = v.n_records,
-			  .n_bytes = v.n_bytes, .n_destroyed = v.n_destroyed, .n_bad = v.n_bad};
+	struct proof p = {.kind = PROOF_VERIFY, .time = time(NULL), .n_sets = 1, .percent = percent,
+			  .n_checked = v.n_records, .n_bytes = v.n_bytes, .n_destroyed = v.n_destroyed, .n_bad = v.n_bad};
 	snprintf(p.set, sizeof(p.set), "%s", m->id);
 	snprintf(p.first_bad, sizeof(p.first_bad), "%s", v.first_bad);
 	err = proof_put(r, keyring_volume_id(s->kr), keyring_sign_seed(s->kr), &p, d);
@@ -103,19 +86,22 @@ static int conclude(struct server *s, const struct peer *p, struct repo *r, cons
 	size_t n;
 
 	policy_now(s, &now);
-	bool verify = now.verify_after > 0;
-	int err = verify ? verify_new(s, r, m, now.verify_after, d) : 0;
+	unsigned percent = now.verify_after;
+	int err = percent ? verify_new(s, r, m, percent, d) : 0;
 	if (err == 0 && now.parity)
 		err = parity_cover(r, m, now.parity, &n, d);
 
-	snprintf(detail, sizeof(detail), "%s%s", m->full ? "full" : "incremental",
-		 !verify && !err ? "" : err ? ", verification or parity failed" : ", verified");
-	serve_trail(s, p, "backup.run", m->id, m->tiers, err ? "integrity" : "ok", detail, true);
+	int len = snprintf(detail, sizeof(detail), "%s", m->full ? "full" : "incremental");
+	if (percent == 100)
+		snprintf(detail + len, sizeof(detail) - (size_t)len, ", verified");
+	else if (percent)
+		snprintf(detail + len, sizeof(detail) - (size_t)len, ", %u%% of the records verified", percent);
+	err = serve_trail_end(s, p, "backup.run", m->id, m->tiers, err, detail, d);
 	if (err)
 		return err;
 	*ret = manifest_figures(m);
 	if (*ret)
-		json_object_set_new(*ret, "verified", json_boolean(verify));
+		json_object_set_new(*ret, "verified_percent", json_integer(percent));
 	return *ret ? 0 : diag_fail_errno(d, -ENOMEM, "set %s", m->id);
 }
 
@@ -156,7 +142,7 @@ static int run_backup(struct server *s, const struct peer *p, const json_t *req,
 		err = conclude(s, p, r, &m, ret, d);
 		set_manifest_free(&m);
 	} else {
-		serve_trail(s, p, "backup.run", repo_url(r), tier, "failed", diag_name(d->id), true);
+		serve_trail_end(s, p, "backup.run", repo_url(r), tier, err, NULL, d);
 	}
 	return err;
 }
@@ -182,8 +168,10 @@ static int on_restored(void *arg, uint64_t set_id, uint64_t new_id)
 
 static int on_restore_progress(void *arg, uint64_t n_files, uint64_t n_bytes)
 {
-	return tell(arg, json_pack("{s:I, s:I}", "files", (json_int_t)n_files, "bytes",
-				   (json_int_t)n_bytes));
+	struct job *j = arg;
+
+	return serve_progress(j->s, j->fd, &j->told,
+			      json_pack("{s:I, s:I}", "files", (json_int_t)n_files, "bytes", (json_int_t)n_bytes));
 }
 
 /* The target's folder must lie inside the mount: what leaves the volume is an export, and needs a key. This only gives the

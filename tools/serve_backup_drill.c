@@ -25,24 +25,12 @@ struct job {
 	time_t told;
 };
 
-/* Tells the client at most once a second; stops the drill when the server stops. */
 static int on_progress(void *arg, uint64_t n_files, uint64_t n_bytes)
 {
 	struct job *j = arg;
-	time_t now = time(NULL);
 
-	pthread_mutex_lock(&j->s->lock);
-	bool stop = j->s->stopping;
-	pthread_mutex_unlock(&j->s->lock);
-	if (now != j->told) {
-		json_t *line = json_pack("{s:{s:I, s:I}}", "progress", "files", (json_int_t)n_files,
-					 "bytes", (json_int_t)n_bytes);
-		if (line)
-			control_write(j->fd, line);
-		json_decref(line);
-		j->told = now;
-	}
-	return stop;
+	return serve_progress(j->s, j->fd, &j->told,
+			      json_pack("{s:I, s:I}", "files", (json_int_t)n_files, "bytes", (json_int_t)n_bytes));
 }
 
 static int choose_scratch(struct server *s, const struct peer *p, const char *to, const char **ret,
@@ -131,7 +119,7 @@ static int drill(struct server *s, const struct peer *p, struct repo *r, struct 
 		if (err == 0)
 			err = conclude(s, p, r, set, &res, ret, d);
 		else
-			serve_trail(s, p, "backup.drill", object, NULL, "failed", diag_name(d->id), true);
+			serve_trail_end(s, p, "backup.drill", object, NULL, err, NULL, d);
 	}
 	set_catalog_free(&cat);
 	return err;

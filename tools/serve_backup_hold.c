@@ -68,7 +68,7 @@ int serve_op_backup_hold(struct server *s, const struct peer *p, const json_t *r
 	if (serve_trail(s, p, "backup.hold", h.set, NULL, "begun", repo_url(r), true) != 0)
 		return diag_fail(d, DIAG_TRAIL, -EIO, "%s", s->store);
 	err = hold_put(r, keyring_volume_id(s->kr), keyring_sign_seed(s->kr), &h, d);
-	serve_trail(s, p, "backup.hold", h.set, NULL, err ? "failed" : "ok", err ? diag_name(d->id) : repo_url(r), true);
+	err = serve_trail_end(s, p, "backup.hold", h.set, NULL, err, repo_url(r), d);
 	if (err)
 		return err;
 	*ret = json_pack("{s:s, s:s}", "set", h.set, "by", h.by);
@@ -205,8 +205,7 @@ static int carry_out(struct server *s, const struct peer *p, const struct releas
 		err = remove_everywhere(s, x, ret_n, d);
 	if (err == 0)
 		err = order_journal_add(s->store_fd, &x->o, keyring_sign_seed(s->kr), ORDER_STEP_DONE, d);
-	serve_trail(s, p, "hold.release", object, x->set, err ? "failed" : "ok", err ? diag_name(d->id) : NULL, true);
-	return err;
+	return serve_trail_end(s, p, "hold.release", object, x->set, err, NULL, d);
 }
 
 int serve_op_backup_release(struct server *s, const struct peer *p, const json_t *req, int fd, json_t **ret,

@@ -85,10 +85,8 @@ int serve_op_backup_medium(struct server *s, const struct peer *p, const json_t 
 	if (serve_trail(s, p, "backup.medium", object, m.reason, "ok", detail, true) != 0)
 		return diag_fail(d, DIAG_TRAIL, -EIO, "%s", s->store);
 	err = medium_put(r, keyring_volume_id(s->kr), keyring_sign_seed(s->kr), &m, &note, d);
-	if (err) {
-		serve_trail(s, p, "backup.medium", object, m.reason, "failed", diag_name(d->id), true);
-		return err;
-	}
+	if (err)
+		return serve_trail_end(s, p, "backup.medium", object, m.reason, err, NULL, d);
 	*ret = json_pack("{s:s, s:s}", "id", m.id, "note", note);
 	return *ret ? 0 : diag_fail_errno(d, -ENOMEM, "%s", object);
 }

@@ -47,20 +47,9 @@ static void job_free(struct job *j)
 static int on_progress(void *arg, uint64_t n_records, uint64_t n_bytes)
 {
 	struct job *j = arg;
-	time_t now = time(NULL);
 
-	pthread_mutex_lock(&j->s->lock);
-	bool stop = j->s->stopping;
-	pthread_mutex_unlock(&j->s->lock);
-	if (now != j->told) {
-		json_t *line = json_pack("{s:{s:I, s:I}}", "progress", "records", (json_int_t)n_records, "bytes",
-					 (json_int_t)n_bytes);
-		if (line)
-			control_write(j->fd, line); /* a client that left does not stop it */
-		json_decref(line);
-		j->told = now;
-	}
-	return stop;
+	return serve_progress(j->s, j->fd, &j->told,
+			      json_pack("{s:I, s:I}", "records", (json_int_t)n_records, "bytes", (json_int_t)n_bytes));
 }
 
 /* --- which --- */
@@ -157,7 +146,7 @@ static int merge_one(struct job *j, const struct merge_run *run, struct diag *d)
 {
 	struct server *s = j->s;
 	struct merge_figures f = {0};
-	struct set_manifest m = {0};
+	CLEANUP_WITH(set_manifest_free) struct set_manifest m = {0};
 	char object[64], detail[96];
 	size_t n_parity;
 
@@ -173,7 +162,7 @@ static int merge_one(struct job *j, const struct merge_run *run, struct diag *d)
 	err = merge_write(&in, &m, &f, d);
 	snprintf(object, sizeof(object), "set %s", err ? j->catalog.sets[run->members[run->n - 1]].id : m.id);
 	snprintf(detail, sizeof(detail), "%zu sets", run->n);
-	serve_trail(s, j->p, "backup.merge", object, NULL, err ? "failed" : "ok", err ? diag_name(d->id) : detail, true);
+	err = serve_trail_end(s, j->p, "backup.merge", object, NULL, err, detail, d);
 	if (err)
 		return err;
 	if (j->conf.parity)
@@ -181,7 +170,6 @@ static int merge_one(struct job *j, const struct merge_run *run, struct diag *d)
 	if (err == 0)
 		err = remove_members(j, run, m.id, d);
 	tell_run(j, run, m.id, &f);
-	set_manifest_free(&m);
 	return err;
 }
 

@@ -41,6 +41,8 @@ static void put_proof(struct server *s, struct repo *r, enum proof_kind kind, co
 						 p.set, "checked", (json_int_t)p.n_checked, "destroyed",
 						 (json_int_t)p.n_destroyed, "bad", (json_int_t)p.n_bad, "first_bad",
 						 p.first_bad));
+	if (kind == PROOF_VERIFY)
+		json_object_set_new(json_object_get(into, key), "percent", json_integer(p.percent));
 }
 
 static json_t *repository_figures(struct server *s, const struct conf_repository *c)
@@ -360,4 +362,33 @@ void serve_unclaim(struct server *s, bool *flag)
 	pthread_mutex_lock(&s->lock);
 	*flag = false;
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool serve_progress(struct server *s, int fd, time_t *io_told, json_t *progress)
+{
+	time_t now = time(NULL);
+
+	pthread_mutex_lock(&s->lock);
+	bool stop = s->stopping;
+	pthread_mutex_unlock(&s->lock);
+	if (progress && now != *io_told) {
+		json_t *line = json_pack("{s:O}", "progress", progress);
+		if (line)
+			control_write(fd, line); /* a client that left stops nothing */
+		json_decref(line);
+		*io_told = now;
+	}
+	json_decref(progress);
+	return stop;
+}
+
+int serve_trail_end(struct server *s, const struct peer *p, const char *operation, const char *object, const char *purpose,
+		    int err, const char *detail, struct diag *d)
+{
+	const char *result = !err ? "ok" : diag_exit_code(d->id) == DIAG_EXIT_INTEGRITY ? "integrity" : "failed";
+	int trail = serve_trail(s, p, operation, object, purpose, result, err ? diag_name(d->id) : detail, true);
+
+	if (err || trail == 0)
+		return err;
+	return diag_fail(d, DIAG_TRAIL, trail, "%s", s->store);
 }

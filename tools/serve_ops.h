@@ -45,5 +45,16 @@ json_t *serve_orders_figures(struct server *s);
 /* One at a time: true when flag (busy_backup ..) was free and is now the caller's. */
 bool serve_claim(struct server *s, bool *flag);
 void serve_unclaim(struct server *s, bool *flag);
+/*
+ * Progress of a long operation: a line for the client on fd, at most one a second; *io_told (0 at first) is when. Takes progress over.
+ * True: the server stops, and so must the operation. A client that left stops nothing.
+ */
+bool serve_progress(struct server *s, int fd, time_t *io_told, json_t *progress);
+/*
+ * The durable record of how an operation has ended: "ok" with detail (may be NULL), or that it failed with d's name. Returns err; what
+ * went well but is not on the trail has not: DIAG_TRAIL.
+ */
+int serve_trail_end(struct server *s, const struct peer *p, const char *operation, const char *object, const char *purpose,
+		    int err, const char *detail, struct diag *d);
 
 #endif
