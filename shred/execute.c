@@ -155,7 +155,7 @@ static int certify(struct execution *x, size_t n_pending, struct diag *d)
 	 * run that signs it. */
 	if (!x->verdict.n_ids)
 		r = shred_verify(x->ctx, &x->o, &x->inv, &x->verdict, d);
-	if (r == 0 && !shred_verdict_clean(&x->verdict))
+	if (r == 0 && shred_verdict_opens(&x->verdict))
 		r = diag_fail_errno(d, -EIO, "order %s is not destroyed", x->o.number);
 	if (r == 0)
 		r = certificate_build(x->ctx, &x->o, &x->inv, &x->verdict, &res, checkpoint, &text,
@@ -221,6 +221,7 @@ static void report(const struct execution *x, size_t n_pending, struct shred_res
 	    .n_ids = x->n_ids,
 	    .bytes_overwritten = journal_overwritten(x->steps, x->n_steps),
 	    .n_set_records = x->verdict.n_set_records,
+	    .n_sets_unread = x->verdict.n_sets_unread,
 	};
 }
 

@@ -6,7 +6,8 @@
  *   punctured   both trees (live only when backups are kept); from here there is no way back
  *   erased      live records and objects; kernel caches dropped
  *   rehashed    retired lookup ids punctured
- *   verified    nothing opens: names, live reads, every set's records for the ids; a sample of raw bytes
+ *   verified    nothing opens: names, live reads, every set's records for the ids; a sample of raw bytes. A set
+ *               that cannot be read stops nothing (its records need the same keys): trail and certificate say so
  *   escrowed    every escrow confirmed (else the order stays "escrow pending")
  *   certified   certificate signed and stored; trail record, checkpoint
  *
@@ -47,7 +48,8 @@ struct shred_context {
 struct shred_result {
 	enum order_state state; /* ORDER_DONE or ORDER_ESCROW_PENDING */
 	size_t n_escrow_pending;
-	uint64_t n_ids, bytes_overwritten, n_set_records; /* records in sets that no longer open */
+	uint64_t n_ids, bytes_overwritten;
+	uint64_t n_set_records, n_sets_unread; /* as verified by this run: records in sets that no longer open; sets not looked into */
 };
 /*
  * DIAG_QUORUM, DIAG_ORDER_STATE, DIAG_ORDER_DRIFT, DIAG_TRAIL, DIAG_POLICY (backups are to be kept, but no set holds what
@@ -72,7 +74,9 @@ struct shred_verdict {
 };
 int shred_verify(const struct shred_context *ctx, const struct order *o, const struct inventory *inv,
 		 struct shred_verdict *ret, struct diag *d);
-/* Whether nothing of it opens any more. */
+/* Whether anything of it still opens: then it is not destroyed. */
+bool shred_verdict_opens(const struct shred_verdict *v);
+/* Whether nothing opens and everything could be looked at: nothing less is "ok" in the trail. */
 bool shred_verdict_clean(const struct shred_verdict *v);
 /*
  * At recovery: applies every announced order of a repository that the keys do not reflect yet; *ret_n is how many. An announcement that

@@ -156,16 +156,16 @@ int step_verify(struct execution *x, struct diag *d)
 
 	if (r)
 		return r;
-	bool good = shred_verdict_clean(&v);
+	bool opens = shred_verdict_opens(&v);
+	const char *result = opens ? "failed" : shred_verdict_clean(&v) ? "ok" : "integrity";
 	snprintf(detail, sizeof(detail),
 		 "live: %" PRIu64 " of %" PRIu64 " ids open; sets: %" PRIu64 " of %" PRIu64
 		 " records open in %" PRIu64 " sets, %" PRIu64 " sets unread; store: %" PRIu64
 		 " of %" PRIu64 " objects there",
 		 v.n_live_open, v.n_ids, v.n_set_open, v.n_set_records, v.n_sets, v.n_sets_unread,
 		 v.n_raw_open, v.n_raw_samples);
-	r = execution_record(x->ctx, &x->o, OPERATION_VERIFY, good ? "ok" : "failed", detail, NULL,
-			     d);
-	if (r == 0 && !good)
+	r = execution_record(x->ctx, &x->o, OPERATION_VERIFY, result, detail, NULL, d);
+	if (r == 0 && opens)
 		r = diag_fail_errno(d, -EIO, "order %s is not destroyed: %s", x->o.number, detail);
 	if (r == 0)
 		x->verdict = v;

@@ -161,9 +161,14 @@ static int look_at_backups(struct looking *l, const struct shred_context *ctx, s
 	return r;
 }
 
+bool shred_verdict_opens(const struct shred_verdict *v)
+{
+	return v->n_live_open || v->n_set_open || v->n_raw_open;
+}
+
 bool shred_verdict_clean(const struct shred_verdict *v)
 {
-	return !v->n_live_open && !v->n_set_open && !v->n_raw_open;
+	return !shred_verdict_opens(v) && !v->n_sets_unread;
 }
 
 int shred_verify(const struct shred_context *ctx, const struct order *o,

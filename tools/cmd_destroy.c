@@ -323,6 +323,9 @@ static int execute(struct destroy_args *a, const struct located *l, struct diag 
 	       json_string_value(json_object_get(ok, "state")), json_integer_value(json_object_get(ok, "ids")),
 	       json_integer_value(json_object_get(ok, "set_records")),
 	       json_integer_value(json_object_get(ok, "bytes_overwritten")));
+	if (json_integer_value(json_object_get(ok, "sets_unread")))
+		printf("%lld sets could not be looked into: repair them, then let destroy verify look again\n",
+		       json_integer_value(json_object_get(ok, "sets_unread")));
 	if (pending)
 		printf("%lld escrow%s could not be rewritten: bring it back, then execute again\n", pending,
 		       pending == 1 ? "" : "s");

@@ -412,9 +412,9 @@ static int execute(struct server *s, const struct peer *p, const char *number, i
 	job_free(&j);
 	if (err)
 		return err;
-	*ret = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "order", number, "state", order_state_name(res.state),
+	*ret = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "order", number, "state", order_state_name(res.state),
 			 "ids", (json_int_t)res.n_ids, "bytes_overwritten", (json_int_t)res.bytes_overwritten,
-			 "set_records", (json_int_t)res.n_set_records, "escrows_pending",
+			 "set_records", (json_int_t)res.n_set_records, "sets_unread", (json_int_t)res.n_sets_unread, "escrows_pending",
 			 (json_int_t)res.n_escrow_pending);
 	return *ret ? 0 : -ENOMEM;
 }

@@ -12,6 +12,7 @@
 #include "backup/drill.h"
 #include "backup/policy.h"
 #include "backup/proof.h"
+#include "core/note.h"
 #include "tests/unit/backup_tree.h"
 
 /* ---- short forms ---- */
@@ -251,6 +252,38 @@ static void test_proof_last(void **state)
 	assert_int_equal(p.time, good.time);
 }
 
+/* A verification says which share of the records was drawn; none, or more than all, is no record. */
+static void test_proof_share(void **state)
+{
+	struct backup_fixture *b = *state;
+	const uint8_t *volume = keyring_volume_id(keys(b)), *pk = keyring_header(keys(b))->sign_pk;
+	static const unsigned bad[] = {0, 101};
+	struct proof p = some_proof(0), q;
+	char *text = NULL;
+
+	p.kind = PROOF_VERIFY;
+	for (size_t i = 0; i < 2; i++) {
+		p.percent = bad[i];
+		assert_int_equal(proof_build(&p, volume, keyring_sign_seed(keys(b)), &text), -EINVAL);
+	}
+	p.percent = 1;
+	put(b, &p);
+	assert_int_equal(proof_build(&p, volume, keyring_sign_seed(keys(b)), &text), 0);
+	assert_int_equal(proof_parse(text, PROOF_VERIFY, volume, pk, &q), 0);
+	assert_int_equal(q.percent, 1);
+	char *body = strndup(text, (size_t)(strstr(text, "\n\n") + 1 - text)), *digit = strstr(body, "percent: 1") + 9;
+	for (size_t i = 0; i < 2; i++) {
+		char *forged = NULL;
+
+		*digit = "0x"[i];
+		assert_int_equal(note_sign_volume(body, volume, keyring_sign_seed(keys(b)), &forged), 0);
+		assert_int_equal(proof_parse(forged, PROOF_VERIFY, volume, pk, &q), -EUCLEAN);
+		free(forged);
+	}
+	free(body);
+	free(text);
+}
+
 /* Changed, cut, signed by another, of another kind or in another's place: no record. */
 static void test_proof_tampered(void **state)
 {
@@ -320,7 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_good),	     TEST(test_sample_is_random), TEST(test_changed_since),
 	    TEST(test_live_damage),  TEST(test_set_damage),	  TEST(test_destroyed),
-	    TEST(test_scratch),	     TEST(test_proof_last),	  TEST(test_proof_tampered),
+	    TEST(test_scratch),	     TEST(test_proof_last),	  TEST(test_proof_tampered), TEST(test_proof_share),
 	    cmocka_unit_test(test_due),
 	};
 

@@ -391,6 +391,7 @@ static void destroys(void **state)
 	assert_int_equal(res.state, ORDER_DONE);
 	assert_int_equal(res.n_ids, 7);
 	assert_int_equal(res.n_set_records, before.n_records);
+	assert_string_equal(in_trail(s, OPERATION_VERIFY).last.result, "ok");
 	check_destroyed(s, &x);
 	struct opening after = open_sets(s, old_repo, x.all, 7);
 	assert_int_equal(after.n_records, before.n_records);
@@ -671,6 +672,52 @@ static void waits_for_escrows(void **state)
 	check_destroyed(s, &x);
 }
 
+/* The index of every set changes by a bit; how many sets there are. */
+static size_t damage_indexes(struct stage *s)
+{
+	char **ids, name[96];
+	size_t n;
+
+	assert_int_equal(repo_list(s->repo, "sets/", &ids, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE uint8_t *index = NULL;
+		size_t len;
+
+		snprintf(name, sizeof(name), "sets/%s/index", ids[i]);
+		assert_int_equal(repo_get(s->repo, name, 1 << 20, &index, &len), 0);
+		index[len / 2] ^= 1;
+		assert_int_equal(repo_put(s->repo, name, index, len), 0);
+	}
+	repo_list_free(ids, n);
+	return n;
+}
+
+/* Sets that were damaged after the puncture cannot be looked into: the order completes, and neither the trail nor
+ * the certificate nor its figures pass them off as verified. */
+static void unread_sets_are_told(void **state)
+{
+	struct stage *s = *state;
+	struct scene x = play(s);
+	struct order o = order_for(s, x.t, PLAIN);
+	struct shred_result res;
+	char path[160], line[64], *text;
+
+	stop_before(s, &o, "verified");
+	size_t n = damage_indexes(s);
+	assert_true(n > 0);
+	execute(s, &o, &res);
+	assert_int_equal(res.state, ORDER_DONE);
+	assert_int_equal(res.n_sets_unread, n);
+	assert_int_equal(res.n_set_records, 0);
+	assert_string_equal(in_trail(s, OPERATION_VERIFY).last.result, "integrity");
+	snprintf(path, sizeof(path), "%s/orders/%s/certificate", s->fx.store, o.number);
+	assert_int_equal(note_file_read(AT_FDCWD, path, 1 << 20, &text), 0);
+	snprintf(line, sizeof(line), "\nsets-unread: %zu\n", n);
+	assert_non_null(strstr(text, line));
+	assert_non_null(strstr(text, "\nlimit-en: Sets whose manifest or index does not read"));
+	free(text);
+}
+
 /* --- backups kept --- */
 
 /* Keeping the backups needs a set that holds the files as they are; then only the live data goes.
@@ -816,7 +863,8 @@ int main(void)
 	    STAGED(goes_on_after_every_stop),  STAGED(strays_stop_the_puncture),
 	    STAGED(lost_names_stop_the_puncture), STAGED(nothing_moves_while_it_runs),
 	    STAGED(a_refusal_thaws),
-	    STAGED(waits_for_escrows),         STAGED(keeps_backups),
+	    STAGED(waits_for_escrows),         STAGED(unread_sets_are_told),
+	    STAGED(keeps_backups),
 	    STAGED(recovery_destroys_again),   STAGED(reapply_nothing),
 	    STAGED(announces_in_parts),
 	};
