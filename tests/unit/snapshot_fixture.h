@@ -49,16 +49,28 @@ static inline struct volume_config fx_config(struct fixture *f)
 	    .store = f->store, .kr = f->kr, .alarm = fx_alarm, .alarm_arg = f};
 }
 
-static inline void fx_open_as(struct fixture *f, bool read_only)
+/* What volume_open says; when it refuses, nothing stays open. */
+static inline int fx_try_open(struct fixture *f, bool read_only, struct diag *d)
 {
 	CLEANUP_SECRET struct secret *pass = fx_passphrase();
 	struct header_unlock with = {.passphrase = pass};
-	struct diag d = {0};
 
-	assert_int_equal(keyring_open(f->store, &with, 0, &f->kr, &d), 0);
+	assert_int_equal(keyring_open(f->store, &with, 0, &f->kr, d), 0);
 	struct volume_config cfg = fx_config(f);
 	cfg.read_only = read_only;
-	assert_int_equal(volume_open(&cfg, &f->v, &d), 0);
+	int r = volume_open(&cfg, &f->v, d);
+	if (r) {
+		keyring_close(f->kr);
+		f->kr = NULL;
+	}
+	return r;
+}
+
+static inline void fx_open_as(struct fixture *f, bool read_only)
+{
+	struct diag d = {0};
+
+	assert_int_equal(fx_try_open(f, read_only, &d), 0);
 }
 
 static inline void fx_open(struct fixture *f)
@@ -138,6 +150,8 @@ static inline int fx_teardown(void **state)
 	free(f);
 	return 0;
 }
+
+#define IN_VOLUME(test) cmocka_unit_test_setup_teardown(test, fx_setup, fx_teardown)
 
 /* --- trees --- */
 

@@ -220,11 +220,11 @@ static void folders_hand_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(invalid_is_refused, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(mode_and_acl_agree, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(plain_is_dropped, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(only_where_they_belong, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(folders_hand_down, fx_setup, fx_teardown),
+	    IN_VOLUME(invalid_is_refused),
+	    IN_VOLUME(mode_and_acl_agree),
+	    IN_VOLUME(plain_is_dropped),
+	    IN_VOLUME(only_where_they_belong),
+	    IN_VOLUME(folders_hand_down),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

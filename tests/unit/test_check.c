@@ -6,9 +6,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <sqlite3.h>
 
 #include "fs/engine.h"
+#include "tests/unit/meta_rows.h"
 #include "tests/unit/snapshot_fixture.h"
 
 struct findings {
@@ -137,88 +137,29 @@ static void flipped_block(void **state)
 	free(fi);
 }
 
-static sqlite3 *open_db(struct fixture *f)
-{
-	sqlite3 *db;
-	char path[192];
-
-	snprintf(path, sizeof(path), "%s/meta.db", f->store);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	return db;
-}
-
-static int list_rows(struct fixture *f, sqlite3_int64 ids[64])
-{
-	sqlite3 *db = open_db(f);
-	sqlite3_stmt *st;
-	int n = 0;
-
-	assert_int_equal(sqlite3_prepare_v2(db, "SELECT id FROM rec", -1, &st, NULL), SQLITE_OK);
-	while (n < 64 && sqlite3_step(st) == SQLITE_ROW)
-		ids[n++] = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	sqlite3_close(db);
-	return n;
-}
-
-/* Flips a bit in the middle of a row; false when the row is no more. */
-static bool flip_row(struct fixture *f, sqlite3_int64 id)
-{
-	sqlite3 *db = open_db(f);
-	sqlite3_blob *blob;
-	uint8_t b;
-
-	if (sqlite3_blob_open(db, "main", "rec", "val", id, 1, &blob) != SQLITE_OK) {
-		sqlite3_close(db);
-		return false;
-	}
-	int at = sqlite3_blob_bytes(blob) / 2;
-	assert_int_equal(sqlite3_blob_read(blob, &b, 1, at), SQLITE_OK);
-	b ^= 4;
-	assert_int_equal(sqlite3_blob_write(blob, &b, 1, at), SQLITE_OK);
-	sqlite3_blob_close(blob);
-	sqlite3_close(db);
-	return true;
-}
-
-static int try_open(struct fixture *f, struct diag *d)
-{
-	CLEANUP_SECRET struct secret *pass = fx_passphrase();
-	struct header_unlock with = {.passphrase = pass};
-
-	assert_int_equal(keyring_open(f->store, &with, 0, &f->kr, d), 0);
-	struct volume_config cfg = fx_config(f);
-	int r = volume_open(&cfg, &f->v, d);
-	if (r) {
-		keyring_close(f->kr);
-		f->kr = NULL;
-	}
-	return r;
-}
-
 /* Every record in turn: flipped in the database it is found, and with all of them gone bad the
  * check still ends. */
 static void flipped_records(void **state)
 {
 	struct fixture *f = *state;
 	struct findings *fi = malloc(sizeof(*fi));
-	sqlite3_int64 ids[64];
+	sqlite3_int64 ids[META_ROWS_MAX];
 	struct diag d = {0};
 	uint64_t dir;
 	unsigned n_bad = 0;
 
 	plant(f, &dir);
 	fx_close(f);
-	int n = list_rows(f, ids);
-	assert_true(n > 12 && n < 64);
+	int n = meta_rows(f->store, "SELECT id FROM rec", ids);
+	assert_true(n > 12);
 	for (int i = 0; i < n; i++) {
-		if (!flip_row(f, ids[i]))
+		if (!meta_flip(f->store, "rec", ids[i]))
 			continue; /* rewritten by the last mount */
-		if (try_open(f, &d)) {
+		if (fx_try_open(f, false, &d)) {
 			/* What every mount needs, such as the counters: flipped back for the
 			 * others. */
 			assert_int_equal(diag_exit_code(d.id), DIAG_EXIT_INTEGRITY);
-			assert_true(flip_row(f, ids[i]));
+			assert_true(meta_flip(f->store, "rec", ids[i]));
 			continue;
 		}
 		run(f, true, fi);
@@ -432,15 +373,15 @@ static void half_destroyed_is_silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(sound_is_silent, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(flipped_block, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(flipped_records, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(wrong_link_count, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(wrong_folders, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(wrong_figures, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(shared_slot, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(lost_and_dangling, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(half_destroyed_is_silent, fx_setup, fx_teardown),
+	    IN_VOLUME(sound_is_silent),
+	    IN_VOLUME(flipped_block),
+	    IN_VOLUME(flipped_records),
+	    IN_VOLUME(wrong_link_count),
+	    IN_VOLUME(wrong_folders),
+	    IN_VOLUME(wrong_figures),
+	    IN_VOLUME(shared_slot),
+	    IN_VOLUME(lost_and_dangling),
+	    IN_VOLUME(half_destroyed_is_silent),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

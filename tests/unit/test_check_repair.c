@@ -8,10 +8,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <sqlite3.h>
 
 #include "core/cleanup.h"
 #include "fs/engine.h"
+#include "tests/unit/meta_rows.h"
 #include "tests/unit/snapshot_fixture.h"
 
 struct texts {
@@ -101,63 +101,11 @@ static void open_and_unlinked_stays(void **state)
 
 /* --- entries that do not open --- */
 
-static sqlite3 *database(struct fixture *f)
-{
-	char path[192];
-	sqlite3 *db;
-
-	snprintf(path, sizeof(path), "%s/meta.db", f->store);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	return db;
-}
-
-static int list_rows(struct fixture *f, const char *query, sqlite3_int64 ids[500])
-{
-	sqlite3 *db = database(f);
-	sqlite3_stmt *st;
-	int n = 0;
-
-	assert_int_equal(sqlite3_prepare_v2(db, query, -1, &st, NULL), SQLITE_OK);
-	while (n < 500 && sqlite3_step(st) == SQLITE_ROW)
-		ids[n++] = sqlite3_column_int64(st, 0);
-	sqlite3_finalize(st);
-	sqlite3_close(db);
-	return n;
-}
-
-/* False when the row is no more. */
-static bool flip(struct fixture *f, const char *table, sqlite3_int64 id)
-{
-	sqlite3 *db = database(f);
-	sqlite3_blob *blob;
-	uint8_t b;
-
-	if (sqlite3_blob_open(db, "main", table, "val", id, 1, &blob) != SQLITE_OK) {
-		sqlite3_close(db);
-		return false;
-	}
-	int at = sqlite3_blob_bytes(blob) / 2;
-	assert_int_equal(sqlite3_blob_read(blob, &b, 1, at), SQLITE_OK);
-	b ^= 4;
-	assert_int_equal(sqlite3_blob_write(blob, &b, 1, at), SQLITE_OK);
-	sqlite3_blob_close(blob);
-	sqlite3_close(db);
-	return true;
-}
-
 static bool opens(struct fixture *f)
 {
-	CLEANUP_SECRET struct secret *pass = fx_passphrase();
-	struct header_unlock with = {.passphrase = pass};
 	struct diag d = {0};
 
-	assert_int_equal(keyring_open(f->store, &with, 0, &f->kr, &d), 0);
-	struct volume_config cfg = fx_config(f);
-	if (volume_open(&cfg, &f->v, &d) == 0)
-		return true;
-	keyring_close(f->kr);
-	f->kr = NULL;
-	return false;
+	return fx_try_open(f, false, &d) == 0;
 }
 
 /* One folder's entries: what stood in it is found, whole, with its counts; the history leads to it from the folder. */
@@ -166,7 +114,7 @@ static void lost_names(void **state)
 	struct fixture *f = *state;
 	struct texts t;
 	CLEANUP_FREE uint8_t *p = fx_bytes(3, 300000);
-	sqlite3_int64 before[500];
+	sqlite3_int64 before[META_ROWS_MAX];
 	uint64_t big, small, sub, deep, hard = 0;
 	struct volume_attr a;
 	unsigned n_repaired = 0;
@@ -180,12 +128,12 @@ static void lost_names(void **state)
 	volume_forget(f->v, small, 1);
 	assert_int_equal(volume_sync(f->v), 0);
 	fx_close(f);
-	int n = list_rows(f, "SELECT id FROM rec", before);
+	int n = meta_rows(f->store, "SELECT id FROM rec", before);
 	for (int i = 0; i < n; i++) {
-		if (!flip(f, "rec", before[i]))
+		if (!meta_flip(f->store, "rec", before[i]))
 			continue; /* an earlier repair rewrote it */
 		if (!opens(f)) {
-			assert_true(flip(f, "rec", before[i]));
+			assert_true(meta_flip(f->store, "rec", before[i]));
 			continue;
 		}
 		findings(f, &t);
@@ -194,7 +142,7 @@ static void lost_names(void **state)
 			entries |= strstr(t.text[k], "directory entry") != NULL;
 		if (!entries) {
 			fx_close(f);
-			assert_true(flip(f, "rec", before[i]));
+			assert_true(meta_flip(f->store, "rec", before[i]));
 			continue;
 		}
 		struct volume_repair r = repair(f, &t);
@@ -238,16 +186,16 @@ static void history_leads_there(void **state)
 {
 	struct fixture *f = *state;
 	struct texts t;
-	sqlite3_int64 rows[500];
+	sqlite3_int64 rows[META_ROWS_MAX];
 	uint64_t dir = fx_dir(f, VOLUME_ROOT_ID, "d"), id = fx_file(f, dir, "secret", "x", 1);
 	bool done = false;
 
 	assert_int_equal(volume_sync(f->v), 0);
 	fx_close(f);
-	int n = list_rows(f, "SELECT id FROM rec", rows);
+	int n = meta_rows(f->store, "SELECT id FROM rec", rows);
 	for (int i = 0; i < n && !done; i++) {
 		uint64_t found = 0;
-		if (!flip(f, "rec", rows[i]))
+		if (!meta_flip(f->store, "rec", rows[i]))
 			continue;
 		if (opens(f)) {
 			bool hidden = fx_lookup(f, dir, "secret", &found) == -EIO && fx_attr(f, id).nlink == 1;
@@ -264,7 +212,7 @@ static void history_leads_there(void **state)
 			}
 			fx_close(f);
 		}
-		assert_true(flip(f, "rec", rows[i]));
+		assert_true(meta_flip(f->store, "rec", rows[i]));
 	}
 	assert_true(done);
 }
@@ -276,19 +224,19 @@ static void damaged_file_stays(void **state)
 {
 	struct fixture *f = *state;
 	struct texts t;
-	sqlite3_int64 rows[500];
+	sqlite3_int64 rows[META_ROWS_MAX];
 	unsigned n_seen = 0;
 
 	fx_file(f, VOLUME_ROOT_ID, "a", "x", 1);
 	fx_file(f, VOLUME_ROOT_ID, "b", "y", 1);
 	assert_int_equal(volume_sync(f->v), 0);
 	fx_close(f);
-	int n = list_rows(f, "SELECT id FROM rec", rows);
+	int n = meta_rows(f->store, "SELECT id FROM rec", rows);
 	for (int i = 0; i < n; i++) {
-		if (!flip(f, "rec", rows[i]))
+		if (!meta_flip(f->store, "rec", rows[i]))
 			continue;
 		if (!opens(f)) {
-			assert_true(flip(f, "rec", rows[i]));
+			assert_true(meta_flip(f->store, "rec", rows[i]));
 			continue;
 		}
 		unsigned before = findings(f, &t);
@@ -301,7 +249,7 @@ static void damaged_file_stays(void **state)
 			n_seen++;
 		}
 		fx_close(f);
-		(void)flip(f, "rec", rows[i]);
+		(void)meta_flip(f->store, "rec", rows[i]);
 	}
 	assert_true(n_seen >= 2);
 	fx_open(f);
@@ -313,7 +261,7 @@ static void damaged_node_refused(void **state)
 	struct fixture *f = *state;
 	struct texts t = {0};
 	struct volume_repair r;
-	sqlite3_int64 nodes[500];
+	sqlite3_int64 nodes[META_ROWS_MAX];
 	char name[16];
 	bool refused = false;
 
@@ -323,10 +271,10 @@ static void damaged_node_refused(void **state)
 	}
 	assert_int_equal(volume_sync(f->v), 0);
 	fx_close(f);
-	int n = list_rows(f, "SELECT no FROM node", nodes);
+	int n = meta_rows(f->store, "SELECT no FROM node", nodes);
 	assert_true(n > 1);
 	for (int i = 0; i < n && !refused; i++) {
-		if (!flip(f, "node", nodes[i]))
+		if (!meta_flip(f->store, "node", nodes[i]))
 			continue;
 		if (opens(f)) {
 			refused = volume_repair(f->v, note, &t, &r) < 0;
@@ -334,7 +282,7 @@ static void damaged_node_refused(void **state)
 			volume_close(f->v);
 			keyring_close(f->kr);
 		}
-		(void)flip(f, "node", nodes[i]);
+		(void)meta_flip(f->store, "node", nodes[i]);
 	}
 	assert_true(refused);
 	fx_open(f);
@@ -376,13 +324,13 @@ static void counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(sound_stays, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(open_and_unlinked_stays, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(lost_names, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(history_leads_there, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(damaged_file_stays, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(damaged_node_refused, fx_setup, fx_teardown),
-		cmocka_unit_test_setup_teardown(counts, fx_setup, fx_teardown),
+		IN_VOLUME(sound_stays),
+		IN_VOLUME(open_and_unlinked_stays),
+		IN_VOLUME(lost_names),
+		IN_VOLUME(history_leads_there),
+		IN_VOLUME(damaged_file_stays),
+		IN_VOLUME(damaged_node_refused),
+		IN_VOLUME(counts),
 	};
 
 	return cmocka_run_group_tests_name("repair", tests, NULL, NULL);

@@ -614,13 +614,13 @@ static void digest_tells_drift(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(nothing_is_left, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(no_guess_is_confirmed, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(resumes_after_a_crash, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(spares_what_is_not_listed, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(snapshots_lose_it_too, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(inventory_finds_all, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(digest_tells_drift, fx_setup, fx_teardown),
+	    IN_VOLUME(nothing_is_left),
+	    IN_VOLUME(no_guess_is_confirmed),
+	    IN_VOLUME(resumes_after_a_crash),
+	    IN_VOLUME(spares_what_is_not_listed),
+	    IN_VOLUME(snapshots_lose_it_too),
+	    IN_VOLUME(inventory_finds_all),
+	    IN_VOLUME(digest_tells_drift),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

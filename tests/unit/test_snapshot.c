@@ -521,16 +521,16 @@ static void damage_and_refusal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(shows_the_moment, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(increments_lead_on, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(delivers_only_changes, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(delivers_edges, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(leftovers_are_closed, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(kept_until_then, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(scans_from_the_middle, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(unknown_ones_are_closed, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(renames_are_whole, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(damage_and_refusal, fx_setup, fx_teardown),
+	    IN_VOLUME(shows_the_moment),
+	    IN_VOLUME(increments_lead_on),
+	    IN_VOLUME(delivers_only_changes),
+	    IN_VOLUME(delivers_edges),
+	    IN_VOLUME(leftovers_are_closed),
+	    IN_VOLUME(kept_until_then),
+	    IN_VOLUME(scans_from_the_middle),
+	    IN_VOLUME(unknown_ones_are_closed),
+	    IN_VOLUME(renames_are_whole),
+	    IN_VOLUME(damage_and_refusal),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

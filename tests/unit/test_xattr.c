@@ -211,12 +211,12 @@ static void lengths_are_padded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(values_are_kept, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(flags_are_honoured, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(limits_hold, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(ctime_moves, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(damage_is_told, fx_setup, fx_teardown),
-	    cmocka_unit_test_setup_teardown(lengths_are_padded, fx_setup, fx_teardown),
+	    IN_VOLUME(values_are_kept),
+	    IN_VOLUME(flags_are_honoured),
+	    IN_VOLUME(limits_hold),
+	    IN_VOLUME(ctime_moves),
+	    IN_VOLUME(damage_is_told),
+	    IN_VOLUME(lengths_are_padded),
 	    cmocka_unit_test(malformed_lists_end),
 	};
 
