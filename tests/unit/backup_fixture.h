@@ -63,6 +63,8 @@ static inline int backup_teardown(void **state)
 	return fixture_teardown(&fx);
 }
 
+#define WITH_REPOSITORY(test) cmocka_unit_test_setup_teardown(test, backup_setup, backup_teardown)
+
 /* --- backup --- */
 
 static inline struct backup_request request(struct backup_fixture *b, bool full)

@@ -246,4 +246,6 @@ static inline int fixture_end(void **state)
 	return 0;
 }
 
+#define VOLUME_TEST(test) cmocka_unit_test_setup_teardown(test, fixture_volume, fixture_end)
+
 #endif

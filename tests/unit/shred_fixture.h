@@ -209,6 +209,8 @@ static inline int stage_teardown(void **state)
 	return 0;
 }
 
+#define STAGED(test) cmocka_unit_test_setup_teardown(test, stage_setup, stage_teardown)
+
 /* ---- what a test does ---- */
 
 static inline void backup(struct stage *s, bool full)

@@ -666,27 +666,25 @@ static void failed_runs_leave_nothing(void **state)
 	set_manifest_free(&first);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(repository_shows_nothing),
-	    TEST(lengths_are_padded),
-	    TEST(increments_cost_the_change),
-	    TEST(whole_when_cheaper),
-	    TEST(changed_bytes),
-	    TEST(packs_mixed_up),
-	    TEST(fitting_checksums),
-	    TEST(counts_are_checked),
-	    TEST(destroyed_records),
-	    TEST(verified_in_part),
-	    TEST(destroyed_meanwhile_both),
-	    TEST(destroyed_meanwhile_live),
-	    TEST(parents_must_stand),
-	    TEST(parents_are_ancestors),
-	    TEST(manifest_states),
-	    TEST(failed_runs_leave_nothing),
+	    WITH_REPOSITORY(repository_shows_nothing),
+	    WITH_REPOSITORY(lengths_are_padded),
+	    WITH_REPOSITORY(increments_cost_the_change),
+	    WITH_REPOSITORY(whole_when_cheaper),
+	    WITH_REPOSITORY(changed_bytes),
+	    WITH_REPOSITORY(packs_mixed_up),
+	    WITH_REPOSITORY(fitting_checksums),
+	    WITH_REPOSITORY(counts_are_checked),
+	    WITH_REPOSITORY(destroyed_records),
+	    WITH_REPOSITORY(verified_in_part),
+	    WITH_REPOSITORY(destroyed_meanwhile_both),
+	    WITH_REPOSITORY(destroyed_meanwhile_live),
+	    WITH_REPOSITORY(parents_must_stand),
+	    WITH_REPOSITORY(parents_are_ancestors),
+	    WITH_REPOSITORY(manifest_states),
+	    WITH_REPOSITORY(failed_runs_leave_nothing),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -778,29 +778,27 @@ static void what_does_not_make_what_it_says_is_damage(void **state)
 	assert_int_equal(restored_of(b, &x), -EBADMSG);
 }
 
-#define ONE(test) cmocka_unit_test_setup_teardown(test, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    ONE(a_rewritten_file_costs_its_change),
-	    ONE(the_first_version_in_a_full_set_stands_alone),
-	    ONE(every_version_of_a_long_chain_comes_back),
-	    ONE(much_change_makes_it_whole_again),
-	    ONE(saving_often_between_sets_is_one_delta),
-	    ONE(changes_in_place_before_and_after),
-	    ONE(holes_stay_holes),
-	    ONE(many_changes_in_place_make_a_range_whole),
-	    ONE(what_gains_nothing_is_stored_whole),
-	    ONE(what_copies_from_everywhere_is_stored_whole),
-	    ONE(a_destroyed_basis_is_told),
-	    ONE(what_stays_survives_its_basis),
-	    ONE(what_goes_with_its_basis_is_left_alone),
-	    ONE(survivors_that_cannot_be_read_are_told),
-	    ONE(holds_outlast_it),
-	    ONE(damage_is_noticed),
-	    ONE(verifying_makes_every_delta),
-	    ONE(what_does_not_make_what_it_says_is_damage),
+	    WITH_REPOSITORY(a_rewritten_file_costs_its_change),
+	    WITH_REPOSITORY(the_first_version_in_a_full_set_stands_alone),
+	    WITH_REPOSITORY(every_version_of_a_long_chain_comes_back),
+	    WITH_REPOSITORY(much_change_makes_it_whole_again),
+	    WITH_REPOSITORY(saving_often_between_sets_is_one_delta),
+	    WITH_REPOSITORY(changes_in_place_before_and_after),
+	    WITH_REPOSITORY(holes_stay_holes),
+	    WITH_REPOSITORY(many_changes_in_place_make_a_range_whole),
+	    WITH_REPOSITORY(what_gains_nothing_is_stored_whole),
+	    WITH_REPOSITORY(what_copies_from_everywhere_is_stored_whole),
+	    WITH_REPOSITORY(a_destroyed_basis_is_told),
+	    WITH_REPOSITORY(what_stays_survives_its_basis),
+	    WITH_REPOSITORY(what_goes_with_its_basis_is_left_alone),
+	    WITH_REPOSITORY(survivors_that_cannot_be_read_are_told),
+	    WITH_REPOSITORY(holds_outlast_it),
+	    WITH_REPOSITORY(damage_is_noticed),
+	    WITH_REPOSITORY(verifying_makes_every_delta),
+	    WITH_REPOSITORY(what_does_not_make_what_it_says_is_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -267,11 +267,9 @@ static void small_runs_leave_nothing(void **state)
 	}
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, backup_setup, backup_teardown)
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(goes_on), TEST(cannot_go_on), TEST(small_runs_leave_nothing)};
+	const struct CMUnitTest tests[] = {WITH_REPOSITORY(goes_on), WITH_REPOSITORY(cannot_go_on), WITH_REPOSITORY(small_runs_leave_nothing)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,8 +203,6 @@ static void media_are_told_apart(void **state)
 	assert_false(media_overwriting_reaches(out));
 }
 
-#define STAGED(f) cmocka_unit_test_setup_teardown(f, stage_setup, stage_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

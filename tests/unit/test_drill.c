@@ -346,14 +346,12 @@ static void test_due(void **state)
 	assert_false(policy_drill_due(&c, POLICY_NEVER, now));
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_good),	     TEST(test_sample_is_random), TEST(test_changed_since),
-	    TEST(test_live_damage),  TEST(test_set_damage),	  TEST(test_destroyed),
-	    TEST(test_scratch),	     TEST(test_proof_last),	  TEST(test_proof_tampered), TEST(test_proof_share),
+	    WITH_REPOSITORY(test_good),	     WITH_REPOSITORY(test_sample_is_random), WITH_REPOSITORY(test_changed_since),
+	    WITH_REPOSITORY(test_live_damage),  WITH_REPOSITORY(test_set_damage),	  WITH_REPOSITORY(test_destroyed),
+	    WITH_REPOSITORY(test_scratch),	     WITH_REPOSITORY(test_proof_last),	  WITH_REPOSITORY(test_proof_tampered), WITH_REPOSITORY(test_proof_share),
 	    cmocka_unit_test(test_due),
 	};
 

@@ -159,8 +159,6 @@ static void a_punctured_folder_takes_nothing(void **state)
 	}
 }
 
-#define MOUNTED(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

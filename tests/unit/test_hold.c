@@ -154,11 +154,11 @@ static void test_prune_stops_at_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_comes_back, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_tampered_still_holds, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_what_a_note_cannot_say, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_release_names_the_hold, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_prune_stops_at_it, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_comes_back),
+		WITH_REPOSITORY(test_tampered_still_holds),
+		WITH_REPOSITORY(test_what_a_note_cannot_say),
+		WITH_REPOSITORY(test_release_names_the_hold),
+		WITH_REPOSITORY(test_prune_stops_at_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,14 +186,12 @@ static void damaged_node_stops_writers(void **state)
 	assert_true(n_stopped > 0);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(references_table),
-	    T(references_outlive_memory),
-	    T(deletions_count),
+	    MOUNTED(references_outlive_memory),
+	    MOUNTED(deletions_count),
 	    cmocka_unit_test(damaged_node_stops_writers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -360,14 +360,14 @@ static void tells_drift(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(holds_history, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(decides_on_moved, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(decides_on_linked, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(follows_copies, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(follows_restored_folders, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(asks_sets, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(refuses_damaged_sets, stage_setup, stage_teardown),
-	    cmocka_unit_test_setup_teardown(refuses_the_root, stage_setup, stage_teardown),
+	    STAGED(holds_history),
+	    STAGED(decides_on_moved),
+	    STAGED(decides_on_linked),
+	    STAGED(follows_copies),
+	    STAGED(follows_restored_folders),
+	    STAGED(asks_sets),
+	    STAGED(refuses_damaged_sets),
+	    STAGED(refuses_the_root),
 	    cmocka_unit_test(text_round_trip),
 	    cmocka_unit_test(text_tampered),
 	    cmocka_unit_test(text_refused),

@@ -525,8 +525,6 @@ static void test_gone_list(void **state)
 	assert_int_equal(l->n, 7);
 	assert_null(keyring_state_find_gone(st, 1, 10));
 }
-
-#define VOLUME_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_volume, fixture_end)
 #define FOLDERS_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_folders, fixture_end)
 
 int main(void)

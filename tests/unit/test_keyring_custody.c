@@ -456,8 +456,6 @@ static void test_escrow_lost(void **state)
 	check_current(f, 0);
 }
 
-#define VOLUME_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_volume, fixture_end)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -344,8 +344,6 @@ static void test_recover_refuses_forged_escrow(void **state)
 	assert_memory_equal(after->vk_commit, before.vk_commit, 32);
 }
 
-#define VOLUME_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_volume, fixture_end)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

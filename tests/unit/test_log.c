@@ -580,15 +580,13 @@ static void entry_bounds(void **state)
 	assert_int_equal(log_entry_decode(w.buf, w.len, &got), -EUCLEAN);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(applied),   TEST(applied_for_reading), TEST(everything), TEST(torn),
-	    TEST(flipped),   TEST(reordered),		TEST(stale),	  TEST(cut_short),
-	    TEST(full),	     TEST(shared),		TEST(checked),	  TEST(erased),
-	    TEST(left_inode), TEST(ends_with_its_file),
+	    MOUNTED(applied),   MOUNTED(applied_for_reading), MOUNTED(everything), MOUNTED(torn),
+	    MOUNTED(flipped),   MOUNTED(reordered),		MOUNTED(stale),	  MOUNTED(cut_short),
+	    MOUNTED(full),	     MOUNTED(shared),		MOUNTED(checked),	  MOUNTED(erased),
+	    MOUNTED(left_inode), MOUNTED(ends_with_its_file),
 	    cmocka_unit_test(entry_bounds),
 	};
 

@@ -275,14 +275,14 @@ static void test_hold_goes_along(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_sets_are_sets, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_newest_of_each_label, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_tampered, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_sets_are_sets),
+		WITH_REPOSITORY(test_newest_of_each_label),
+		WITH_REPOSITORY(test_tampered),
 		cmocka_unit_test(test_labels),
-		cmocka_unit_test_setup_teardown(test_copy_goes_on, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_damage_is_not_copied, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_target_is_not_trusted, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_hold_goes_along, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_copy_goes_on),
+		WITH_REPOSITORY(test_damage_is_not_copied),
+		WITH_REPOSITORY(test_target_is_not_trusted),
+		WITH_REPOSITORY(test_hold_goes_along),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -479,13 +479,13 @@ static void test_plan(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_random_lives, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_stale_signature, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_drops_what_is_covered, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_destroyed_stays_destroyed, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_damage_and_interruption, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_retention_ends_it, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_plan, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_random_lives),
+		WITH_REPOSITORY(test_stale_signature),
+		WITH_REPOSITORY(test_drops_what_is_covered),
+		WITH_REPOSITORY(test_destroyed_stays_destroyed),
+		WITH_REPOSITORY(test_damage_and_interruption),
+		WITH_REPOSITORY(test_retention_ends_it),
+		WITH_REPOSITORY(test_plan),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

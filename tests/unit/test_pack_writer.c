@@ -253,13 +253,11 @@ static void rate_ends(void **state)
 	throttle_destroy(&slow);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(everything_comes_back), TEST(destroyed_meanwhile), TEST(failures_stay),	 TEST(given_up),
-	    TEST(records_are_opened),	 cmocka_unit_test(rate),    cmocka_unit_test(rate_ends),
+	    WITH_REPOSITORY(everything_comes_back), WITH_REPOSITORY(destroyed_meanwhile), WITH_REPOSITORY(failures_stay),	 WITH_REPOSITORY(given_up),
+	    WITH_REPOSITORY(records_are_opened),	 cmocka_unit_test(rate),    cmocka_unit_test(rate_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

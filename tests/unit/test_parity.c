@@ -208,7 +208,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_parity),
 		cmocka_unit_test(test_too_much),
 		cmocka_unit_test(test_undamaged_and_malformed),
-		cmocka_unit_test_setup_teardown(test_in_a_set, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_in_a_set),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -524,8 +524,6 @@ static void test_survey_of_objects(void **state)
 	set_catalog_free(&c);
 }
 
-#define WITH_REPOSITORY(f) cmocka_unit_test_setup_teardown(f, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -206,11 +206,11 @@ static void test_names_only_what_is_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_each_object, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_a_bad_copy, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_another_sets_manifest, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_what_is_no_set, backup_setup, backup_teardown),
-		cmocka_unit_test_setup_teardown(test_names_only_what_is_gone, backup_setup, backup_teardown),
+		WITH_REPOSITORY(test_each_object),
+		WITH_REPOSITORY(test_a_bad_copy),
+		WITH_REPOSITORY(test_another_sets_manifest),
+		WITH_REPOSITORY(test_what_is_no_set),
+		WITH_REPOSITORY(test_names_only_what_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

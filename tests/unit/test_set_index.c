@@ -400,12 +400,10 @@ static void memory_is_bounded(void **state)
 	build_free(&x);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(comes_back), TEST(changed_blocks), TEST(changed_top), TEST(chain_merges), TEST(memory_is_bounded),
+	    WITH_REPOSITORY(comes_back), WITH_REPOSITORY(changed_blocks), WITH_REPOSITORY(changed_top), WITH_REPOSITORY(chain_merges), WITH_REPOSITORY(memory_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -445,13 +445,11 @@ static void test_find_past_broken_chain(void **state)
 	assert_int_equal(f.n_damaged, 1);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_random_lives),  TEST(test_renamed_folder), TEST(test_damage),
-	    TEST(test_find_patterns), TEST(test_destroyed),      TEST(test_find_past_broken_chain),
+	    WITH_REPOSITORY(test_random_lives),  WITH_REPOSITORY(test_renamed_folder), WITH_REPOSITORY(test_damage),
+	    WITH_REPOSITORY(test_find_patterns), WITH_REPOSITORY(test_destroyed),      WITH_REPOSITORY(test_find_past_broken_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,13 +232,11 @@ static void nodes_of_no_set(void **state)
 	unmount_sets(&t);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, backup_setup, backup_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(each_set_its_own),  TEST(lacking_blocks), TEST(destroyed_while_taken), TEST(order_is_told),
-	    TEST(destroyed_is_absent), TEST(damaged_name),   TEST(nodes_of_no_set),
+	    WITH_REPOSITORY(each_set_its_own),  WITH_REPOSITORY(lacking_blocks), WITH_REPOSITORY(destroyed_while_taken), WITH_REPOSITORY(order_is_told),
+	    WITH_REPOSITORY(destroyed_is_absent), WITH_REPOSITORY(damaged_name),   WITH_REPOSITORY(nodes_of_no_set),
 	};
 
 	return secret_process_init() ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

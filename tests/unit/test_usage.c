@@ -248,8 +248,6 @@ static void holds_exactly_small(void **state)
 	check_clean(v);
 }
 
-#define MOUNTED(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

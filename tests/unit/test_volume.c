@@ -451,18 +451,16 @@ static void setattr_rules(void **state)
 	assert_int_equal(volume_open_file(v, dir, false), -EISDIR);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(survives_remount), T(name_rules),
-	    T(dot_names), T(found_by_number),        T(removal_rules),
-	    T(removed_folder),   T(rename_rules),
-	    T(exchange),         T(history_and_lineage),
-	    T(stable_cookies),   T(readdir_plus_references),
-	    T(inheritance),      T(times),
-	    T(setattr_rules),
+	    MOUNTED(survives_remount), MOUNTED(name_rules),
+	    MOUNTED(dot_names), MOUNTED(found_by_number),        MOUNTED(removal_rules),
+	    MOUNTED(removed_folder),   MOUNTED(rename_rules),
+	    MOUNTED(exchange),         MOUNTED(history_and_lineage),
+	    MOUNTED(stable_cookies),   MOUNTED(readdir_plus_references),
+	    MOUNTED(inheritance),      MOUNTED(times),
+	    MOUNTED(setattr_rules),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -530,22 +530,20 @@ static void damaged_records(void **state)
 	check_file(fx->v, find_id(fx->v, ROOT, "f49"), 'f', 100);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(fsync_holds),
-	    T(sync_holds),
-	    T(rename_over_is_whole),
-	    T(leaving_the_inode_is_whole),
-	    T(orphans_are_reclaimed),
-	    T(ids_are_not_reused),
-	    T(new_store_for_old_keys),
-	    T(files_of_holes),
-	    T(unsynced_overwrite),
-	    T(damaged_block),
-	    T(damaged_records),
+	    MOUNTED(fsync_holds),
+	    MOUNTED(sync_holds),
+	    MOUNTED(rename_over_is_whole),
+	    MOUNTED(leaving_the_inode_is_whole),
+	    MOUNTED(orphans_are_reclaimed),
+	    MOUNTED(ids_are_not_reused),
+	    MOUNTED(new_store_for_old_keys),
+	    MOUNTED(files_of_holes),
+	    MOUNTED(unsynced_overwrite),
+	    MOUNTED(damaged_block),
+	    MOUNTED(damaged_records),
 	    cmocka_unit_test_setup_teardown(full_disk, NULL, full_disk_teardown),
 	    cmocka_unit_test_setup_teardown(small_disk_recovers, NULL, full_disk_teardown),
 	    cmocka_unit_test_setup_teardown(snapshot_gives_way, NULL, full_disk_teardown),

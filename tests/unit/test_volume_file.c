@@ -438,24 +438,22 @@ static void many_files(void **state)
 	assert_int_equal(inodes_in_use(fx->v), 1);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(holes),
-	    T(copy_range),
-	    T(lengthened_meanwhile),
-	    T(copied_while_frozen),
-	    T(unlinked_open_file),
-	    T(snapshot_keeps_object),
-	    T(large_file_goes),
-	    T(unnamed_file),
-	    T(one_owner),
-	    T(opened_for_reading),
-	    T(older_copy),
-	    T(concurrent_syncs),
-	    T(many_files),
+	    MOUNTED(holes),
+	    MOUNTED(copy_range),
+	    MOUNTED(lengthened_meanwhile),
+	    MOUNTED(copied_while_frozen),
+	    MOUNTED(unlinked_open_file),
+	    MOUNTED(snapshot_keeps_object),
+	    MOUNTED(large_file_goes),
+	    MOUNTED(unnamed_file),
+	    MOUNTED(one_owner),
+	    MOUNTED(opened_for_reading),
+	    MOUNTED(older_copy),
+	    MOUNTED(concurrent_syncs),
+	    MOUNTED(many_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

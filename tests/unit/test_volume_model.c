@@ -493,11 +493,9 @@ static void crash_anywhere(void **state)
 	}
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(as_the_model), T(crash_anywhere)};
+	const struct CMUnitTest tests[] = {MOUNTED(as_the_model), MOUNTED(crash_anywhere)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -175,6 +175,8 @@ static inline int fixture_teardown(void **state)
 	return 0;
 }
 
+#define MOUNTED(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
 /*
  * Runs fn against the volume in a process that ends without closing anything: a crash of the
  * engine, whose page cache lives. The volume is not mounted when it returns.
