@@ -176,6 +176,18 @@ static void test_recover_refuses_old_escrow(void **state)
 	assert_int_equal(d.id, DIAG_ESCROW);
 }
 
+/* Store and anchor are lost; the escrow as it was saved brings the volume back, which is then open. */
+static void lose_and_recover(struct fixture *f)
+{
+	shut(f);
+	remove_tree(f->anchor);
+	remove_tree(f->store);
+	assert_int_equal(mkdir(f->store, 0700), 0);
+	replace_tree(f->saved, f->escrow);
+	assert_int_equal(recover(f, f->store, f->ada, NULL), 0);
+	open_recovered(f, f->store);
+}
+
 /*
  * Recovered from an older escrow, a volume may reach a generation that another escrow already holds
  * under another tree key. That one is not current, whatever its number says, and is overwritten.
@@ -191,13 +203,7 @@ static void test_same_generation_of_another_descent(void **state)
 	copy_tree(f->escrow, f->saved);
 	assert_int_equal(puncture(f, KEYRING_BOTH, 20, 25, "D-1", &pending), 0);
 	copy_tree(f->escrow, newer);
-	shut(f);
-	remove_tree(f->anchor);
-	remove_tree(f->store);
-	assert_int_equal(mkdir(f->store, 0700), 0);
-	replace_tree(f->saved, f->escrow);
-	assert_int_equal(recover(f, f->store, f->ada, NULL), 0);
-	open_recovered(f, f->store);
+	lose_and_recover(f);
 	assert_int_equal(puncture(f, KEYRING_BOTH, 20, 25, "D-1", &pending), 0);
 	replace_tree(newer, f->escrow);
 	assert_int_equal(keyring_escrow_list(f->kr, st), 1);
@@ -280,13 +286,7 @@ static void test_recover_refuses_other_descent(void **state)
 	copy_tree(f->escrow, f->saved);
 	assert_int_equal(puncture(f, KEYRING_BOTH, 30, 30, "D-1", &pending), 0);
 	copy_tree(f->escrow, other);
-	shut(f);
-	remove_tree(f->anchor);
-	remove_tree(f->store);
-	assert_int_equal(mkdir(f->store, 0700), 0);
-	replace_tree(f->saved, f->escrow);
-	assert_int_equal(recover(f, f->store, f->ada, NULL), 0);
-	open_recovered(f, f->store);
+	lose_and_recover(f);
 	assert_int_equal(puncture(f, KEYRING_BOTH, 20, 25, "D-2", &pending), 0);
 	shut(f);
 	replace_tree(other, f->escrow);
