@@ -322,6 +322,18 @@ static void record_seeds(void)
 
 /* --- trail and configuration --- */
 
+/* Sound frames from the first index to 302; the checkpoint stands at 300. */
+static void tail_seed(const char *name, uint64_t first)
+{
+	const uint8_t entry[SUITE_BOX_OVERHEAD + 60] = {3};
+	struct bytes_w w = {0};
+
+	for (uint64_t i = first; i <= 302; i++)
+		trail_frame_put(&w, &(struct trail_frame){.index = i, .synced = i, .entry = entry,
+							  .len = sizeof(entry)});
+	seed_put_w("tail", name, &w);
+}
+
 static void trail_seeds(void)
 {
 	const struct trail_head h = {.size = 300, .root = {8}};
@@ -331,12 +343,8 @@ static void trail_seeds(void)
 
 	seed_must(trail_checkpoint_make(&h, known_volume_id, known_seed, &text), "checkpoint");
 	seed_put_body("checkpoint", text);
-	for (uint64_t i = 0; i < 3; i++)
-		trail_frame_put(&w, &(struct trail_frame){.index = 300 + i,
-							  .synced = 300 + i,
-							  .entry = entry,
-							  .len = sizeof(entry)});
-	seed_put_w("tail", "seed.ok", &w);
+	tail_seed("seed.ok", 300);
+	tail_seed("from-before.ok", 298);
 	for (uint64_t i = 0; i < 3; i++)
 		trail_bundle_put(&w, entry, sizeof(entry) - i);
 	seed_put_w("bundle", "seed.ok", &w);

@@ -150,6 +150,10 @@ static inline int reject_run(const char *group, const struct reject_parser *pars
 		}
 		n += k;
 	}
+	if (n == REJECT_CASES_MAX) { /* maybe more, and they would not run */
+		fprintf(stderr, "tests/reject: more files than REJECT_CASES_MAX\n");
+		return 1;
+	}
 	qsort(cases, n, sizeof(*cases), reject_by_title);
 	for (size_t i = 0; i < n; i++)
 		tests[i] = (struct CMUnitTest){cases[i].title, reject_one, NULL, NULL, &cases[i]};

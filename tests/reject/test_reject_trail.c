@@ -29,7 +29,8 @@ static int tail(const uint8_t *p, size_t len, struct diag *d)
 	int r = trail_tail_scan(p, len, CHECKPOINT_SIZE, &t);
 
 	(void)d;
-	assert_true(t.n <= 3 && t.end <= len);
+	assert_true(t.n <= 3 && t.start <= t.end && t.end <= len);
+	assert_int_equal(t.start > 0, r == 0 && t.n > 0 && t.first < CHECKPOINT_SIZE);
 	assert_true(r == 0 || t.wrong >= CHECKPOINT_SIZE);
 	return r;
 }
