@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 
+#include "shred/execute_internal.h"
 #include "tests/unit/shred_fixture.h"
 
 #define PLAIN                                                                                      \

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "shred/execute_internal.h"
 #include "tests/unit/execute_fixture.h"
 
 static void swap_in(const char *dir)
