@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/secret.h"
+
 #define WRITER_MIN_CAP 64
 #define VARINT_MAX_LEN 10
 
@@ -19,8 +21,10 @@ void bytes_w_free(struct bytes_w *w)
 {
 	int saved = errno;
 
+	if (w->wiped && w->buf)
+		secret_wipe(w->buf, w->cap);
 	free(w->buf);
-	*w = (struct bytes_w){0};
+	*w = (struct bytes_w){.wiped = w->wiped};
 	errno = saved;
 }
 
@@ -28,6 +32,19 @@ void bytes_w_reset(struct bytes_w *w)
 {
 	w->len = 0;
 	w->err = 0;
+}
+
+/* realloc may leave what it moved behind. */
+static uint8_t *move_wiped(struct bytes_w *w, size_t cap)
+{
+	uint8_t *buf = malloc(cap);
+
+	if (!buf || !w->buf)
+		return buf;
+	memcpy(buf, w->buf, w->len);
+	secret_wipe(w->buf, w->cap);
+	free(w->buf);
+	return buf;
 }
 
 static int writer_grow(struct bytes_w *w, size_t n)
@@ -43,7 +60,7 @@ static int writer_grow(struct bytes_w *w, size_t n)
 	}
 	if (w->buf && cap == w->cap)
 		return 0;
-	buf = realloc(w->buf, cap);
+	buf = w->wiped ? move_wiped(w, cap) : realloc(w->buf, cap);
 	if (!buf)
 		return -ENOMEM;
 	w->buf = buf;

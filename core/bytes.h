@@ -67,16 +67,21 @@ static inline uint64_t bytes_get64be(const uint8_t *p)
 	return v;
 }
 
-/* A growing buffer. Zero-initialise; release with bytes_w_free. err is 0 or -ENOMEM. */
+/*
+ * A growing buffer. Zero-initialise; release with bytes_w_free. err is 0 or -ENOMEM. With wiped,
+ * which is set before the first byte and stays, no memory goes back with what it held: for plaintext
+ * of files. Keys do not belong here (core/secret.h).
+ */
 struct bytes_w {
 	uint8_t *buf;
 	size_t len;
 	size_t cap;
 	int err;
+	bool wiped;
 };
 
 void bytes_w_free(struct bytes_w *w);
-/* Empties the buffer, keeps its memory, wipes nothing (secrets do not belong here). */
+/* Empties the buffer and keeps its memory, with what it held. */
 void bytes_w_reset(struct bytes_w *w);
 /* Room for n more bytes at the end, counted as written; NULL once err is set. */
 uint8_t *bytes_w_room(struct bytes_w *w, size_t n);

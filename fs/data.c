@@ -238,6 +238,7 @@ static int read_part(struct volume *v, struct vinode *ino, uint8_t *buf, size_t 
 
 	if (r == 0)
 		memcpy(buf, block + off % MAP_BLOCK, len);
+	secret_wipe(block, sizeof(block));
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/cleanup.h"
+#include "core/secret.h"
 #include "fs/data_internal.h"
 
 /* ---- after a failed sync ---- */
@@ -28,6 +29,7 @@ static int rewrite_group(struct volume *v, struct vinode *ino, uint64_t no)
 		r = data_fetch(v, ino, no * MAP_GROUP + i, 1, block, DATA_KEEP);
 		if (r == 0)
 			r = data_store(v, ino, no * MAP_GROUP + i, 1, block, NULL, &done);
+		secret_wipe(block, sizeof(block));
 	}
 	return r;
 }

@@ -27,13 +27,15 @@ static int store_part(struct volume *v, struct vinode *ino, uint64_t off, const 
 	size_t done;
 	int r = data_fetch(v, ino, off / MAP_BLOCK, 1, block, w ? DATA_YIELD : DATA_KEEP);
 
-	if (r < 0)
-		return r;
-	if (src)
-		memcpy(block + off % MAP_BLOCK, src, len);
-	else
-		memset(block + off % MAP_BLOCK, 0, len);
-	return data_store(v, ino, off / MAP_BLOCK, 1, block, w, &done);
+	if (r == 0) {
+		if (src)
+			memcpy(block + off % MAP_BLOCK, src, len);
+		else
+			memset(block + off % MAP_BLOCK, 0, len);
+		r = data_store(v, ino, off / MAP_BLOCK, 1, block, w, &done);
+	}
+	secret_wipe(block, sizeof(block));
+	return r;
 }
 
 /* Zeroes part of one block; a hole stays one. */

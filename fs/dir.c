@@ -331,7 +331,8 @@ static int move_entries(struct rehash *h, const struct rstore_key *from,
 
 int dir_rehash(struct volume *v, struct vinode *dir, const uint64_t *drop, size_t n_drop)
 {
-	struct rehash h = {.v = v, .dir = dir, .drop = drop, .n_drop = n_drop};
+	struct rehash h = {
+	    .v = v, .dir = dir, .drop = drop, .n_drop = n_drop, .kept.wiped = true};
 	struct rstore_key from = engine_file_key(dir->id, SUB_DENTRY);
 	struct rstore_key to = engine_sub_end(dir->id, SUB_DENTRY);
 	int r = lookup_id(v, dir);
@@ -347,7 +348,6 @@ int dir_rehash(struct volume *v, struct vinode *dir, const uint64_t *drop, size_
 		if (r)
 			r = engine_half_done(v, r, "rehashing a folder");
 	}
-	secret_wipe(h.kept.buf, h.kept.len);
 	bytes_w_free(&h.kept);
 	bytes_w_free(&h.dropped);
 	return fault(v, r, dir, 0);

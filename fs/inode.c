@@ -273,7 +273,6 @@ static int load(struct volume *v, struct vinode *ino)
 	/* Its record waits for a commit, and so may its names. */
 	if (r == 0 && txn > v->durable.txn)
 		ino->changed_epoch = ino->names_epoch = v->epoch;
-	secret_wipe(val.buf, val.len);
 	return engine_fault(v, r, ino->id, "inode record", 0);
 }
 
@@ -376,7 +375,7 @@ static int publish_before_leaving(struct volume *v, struct vinode *ino)
 
 int inode_put_record(struct volume *v, struct vinode *ino)
 {
-	CLEANUP_BYTES struct bytes_w val = {0};
+	CLEANUP_BYTES struct bytes_w val = {.wiped = true};
 	struct rstore_key key = engine_file_key(ino->id, SUB_INODE);
 	int r = publish_before_leaving(v, ino);
 
@@ -400,7 +399,6 @@ int inode_put_record(struct volume *v, struct vinode *ino)
 	}
 	inode_encode(&rec, &val);
 	r = val.err ? val.err : rstore_put(v->rs, &key, val.buf, val.len);
-	secret_wipe(val.buf, val.len);
 	if (r)
 		return r;
 	ino->record_inline = rec.inline_len > 0;

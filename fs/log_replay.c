@@ -13,7 +13,6 @@
 
 #include "core/cleanup.h"
 #include "core/durable.h"
-#include "core/secret.h"
 #include "fs/engine_internal.h"
 #include "fs/log_internal.h"
 
@@ -73,17 +72,10 @@ static int open_item(struct reading *rd, const struct log_item *it, struct bytes
 	return log_entry_open(rd->v, it->id, rd->buf + rd->pos + it->off, it->len, out);
 }
 
-static void wipe(struct bytes_w *w)
-{
-	if (w->buf)
-		secret_wipe(w->buf, w->len);
-	bytes_w_reset(w);
-}
-
 /* Whether every entry opens. */
 static int try_items(struct reading *rd, const struct log_frame *f)
 {
-	CLEANUP_BYTES struct bytes_w plain = {0};
+	CLEANUP_BYTES struct bytes_w plain = {.wiped = true};
 	struct log_entry e;
 	int r = 0;
 
@@ -93,14 +85,14 @@ static int try_items(struct reading *rd, const struct log_frame *f)
 			r = log_entry_decode(plain.buf, plain.len, &e);
 		else if (r == -EKEYREVOKED)
 			r = 0;
-		wipe(&plain);
+		bytes_w_reset(&plain);
 	}
 	return r;
 }
 
 static int apply_item(struct reading *rd, const struct log_item *it)
 {
-	CLEANUP_BYTES struct bytes_w plain = {0};
+	CLEANUP_BYTES struct bytes_w plain = {.wiped = true};
 	struct volume *v = rd->v;
 	struct log_entry e;
 	struct vinode *ino;
@@ -115,7 +107,6 @@ static int apply_item(struct reading *rd, const struct log_item *it)
 			r = log_entry_apply(v, ino, &e);
 		inode_unpin(v, ino);
 	}
-	wipe(&plain);
 	/* The commit that the frame stands on has the file: its absence is damage. What is damaged
 	 * answers for itself when it is read; the other files' writes are not held up by it. */
 	if (r == -ENOENT)

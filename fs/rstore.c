@@ -50,6 +50,7 @@ int rstore_new(const struct rstore_config *cfg, struct rstore **ret)
 	rs->suite = keyring_suite(cfg->kr);
 	rs->key_of = cfg->key_of;
 	rs->arg = cfg->arg;
+	rs->plain.wiped = true;
 	memcpy(rs->volume_id, keyring_volume_id(cfg->kr), sizeof(rs->volume_id));
 	r = rstore_cache_init(&rs->cache, cfg->cache_bytes);
 	if (!r)
@@ -68,7 +69,7 @@ void rstore_close(struct rstore *rs)
 	rstore_db_close(rs);
 	rstore_pending_clear(&rs->pending);
 	rstore_cache_free(&rs->cache);
-	rstore_value_free(&rs->plain);
+	bytes_w_free(&rs->plain);
 	bytes_w_free(&rs->box);
 	bytes_w_free(&rs->sealed);
 	secret_free(rs->keys);

@@ -81,7 +81,7 @@ int rstore_open(const struct rstore_config *cfg, const struct rstore_root *ancho
 void rstore_close(struct rstore *rs);
 
 /*
- * Appends the value to out. 0, -ENOENT (proved absent), -EBADMSG, -EKEYREVOKED, -EIO. ret_txn may
+ * Appends the value to out, which is wiped when it goes. 0, -ENOENT (proved absent), -EBADMSG, -EKEYREVOKED, -EIO. ret_txn may
  * be NULL; a pending record has the number of the coming transaction.
  */
 int rstore_get(struct rstore *rs, const struct rstore_key *key, struct bytes_w *out,

@@ -15,7 +15,7 @@ struct check {
 
 static void check_free(struct check *c)
 {
-	rstore_value_free(&c->val);
+	bytes_w_free(&c->val);
 }
 
 static void report(struct check *c, const struct tree_key *tk, int err)

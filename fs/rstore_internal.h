@@ -237,11 +237,9 @@ int rstore_record_seal(struct rstore *rs, const struct rstore_key *key, uint64_t
 		       const void *val, size_t len, uint8_t ret_tag[TREE_TAG_LEN]);
 /* Fetches the sealed bytes that the entry names into rs->box; they bear the entry's tag. */
 int rstore_record_fetch(struct rstore *rs, const struct tree_entry *e);
-/* Fetches and opens; appends to out. */
+/* Fetches and opens; appends to out, which is wiped when it goes. */
 int rstore_record_open(struct rstore *rs, const struct rstore_key *key, const struct tree_entry *e,
 		       struct bytes_w *out);
-/* Wipes and frees a buffer that held values. */
-void rstore_value_free(struct bytes_w *w);
 
 /* --- rstore_commit.c --- */
 /* Writes the first commit record, of transaction txn, and an empty root. */

@@ -66,6 +66,7 @@ int rstore_record_open(struct rstore *rs, const struct rstore_key *key, const st
 
 	if (r)
 		return r;
+	out->wiped = true;
 	pt = bytes_w_room(out, rs->box.len - SUITE_BOX_OVERHEAD);
 	if (!pt)
 		return -ENOMEM;
@@ -79,13 +80,6 @@ int rstore_record_open(struct rstore *rs, const struct rstore_key *key, const st
 	return r;
 }
 
-void rstore_value_free(struct bytes_w *w)
-{
-	if (w->buf)
-		secret_wipe(w->buf, w->cap);
-	bytes_w_free(w);
-}
-
 /* --- get --- */
 
 static int get_pending(const struct rstore *rs, const struct pending_item *it, struct bytes_w *out,
@@ -93,6 +87,7 @@ static int get_pending(const struct rstore *rs, const struct pending_item *it, s
 {
 	if (!it->has_val)
 		return -ENOENT;
+	out->wiped = true;
 	bytes_w_raw(out, it->val, it->len);
 	if (out->err)
 		return out->err;
@@ -137,7 +132,7 @@ struct scan {
 static void scan_free(struct scan *s)
 {
 	rstore_cursor_free(&s->stored);
-	rstore_value_free(&s->val);
+	bytes_w_free(&s->val);
 }
 
 static int scan_stored(struct scan *s, const struct rstore_key *key, const struct tree_entry *e)

@@ -282,7 +282,7 @@ static void merge_free(struct merge *m)
 {
 	rstore_cursor_free(&m->now);
 	rstore_cursor_free(&m->kept);
-	rstore_value_free(&m->val);
+	bytes_w_free(&m->val);
 }
 
 /* The entry that is next in key order, its record key, and the cursor it stands in; NULL at the

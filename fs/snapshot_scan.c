@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "core/bytes.h"
-#include "core/secret.h"
 #include "fs/history.h"
 #include "fs/walk.h"
 
@@ -31,8 +30,6 @@ struct batch {
 
 static void batch_free(struct batch *b)
 {
-	if (b->data.buf)
-		secret_wipe(b->data.buf, b->data.cap);
 	bytes_w_free(&b->data);
 	free(b);
 }
@@ -268,6 +265,7 @@ int volume_snapshot_scan_from(struct volume *v, const struct volume_snapshot *s,
 
 	if (!b)
 		return -ENOMEM;
+	b->data.wiped = true;
 	while (r == 0 && more) {
 		engine_enter(v);
 		r = batch_fill(&sc, b, &more);

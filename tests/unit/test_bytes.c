@@ -204,12 +204,11 @@ static void test_blob_limits(void **state)
 	assert_int_equal(r.err, -EUCLEAN);
 }
 
-/* Growth keeps what was written, and a reset starts over. */
-static void test_writer_grows(void **state)
+/* Growth keeps what was written, and a reset starts over; also where each move wipes what it leaves. */
+static void grow(bool wiped)
 {
-	CLEANUP_BYTES struct bytes_w w = {0};
+	CLEANUP_BYTES struct bytes_w w = {.wiped = wiped};
 
-	(void)state;
 	for (uint32_t i = 0; i < 10000; i++)
 		bytes_w_u32(&w, i);
 	assert_int_equal(w.len, 40000);
@@ -218,6 +217,16 @@ static void test_writer_grows(void **state)
 	bytes_w_reset(&w);
 	assert_int_equal(w.len, 0);
 	assert_non_null(bytes_w_room(&w, 0));
+	bytes_w_free(&w);
+	assert_null(w.buf);
+	assert_int_equal(w.wiped, wiped);
+}
+
+static void test_writer_grows(void **state)
+{
+	(void)state;
+	grow(false);
+	grow(true);
 }
 
 /* A length that cannot be had latches ENOMEM: no overflow, no partial field. */
