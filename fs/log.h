@@ -112,7 +112,8 @@ int log_entry_open(struct volume *v, uint64_t id, const uint8_t *box, size_t len
 		   struct bytes_w *out);
 /* What changed of a file since the log or the last commit had it. -E2BIG: no matter for the log. */
 int log_entry_of(struct volume *v, struct vinode *ino, struct bytes_w *out);
-/* Makes it so: ordinary writes, not yet published. */
+/* Makes it so: ordinary writes, not yet published. After a failure content may be there in part:
+ * mode, owner and ctime are the entry's then, mtime and atime stay. */
 int log_entry_apply(struct volume *v, struct vinode *ino, const struct log_entry *e);
 
 /* --- log.c --- */

@@ -288,12 +288,16 @@ int log_entry_apply(struct volume *v, struct vinode *ino, const struct log_entry
 {
 	int r = apply_content(v, ino, e);
 
+	/* Who may read it holds for a part of the content as well; that it is the content of then, which
+	 * is what programs take the times for, only for all of it. */
 	ino->attr.mode = e->mode;
 	ino->attr.uid = e->uid;
 	ino->attr.gid = e->gid;
-	ino->attr.atime = e->atime;
-	ino->attr.mtime = e->mtime;
 	ino->attr.ctime = e->ctime;
+	if (r == 0) {
+		ino->attr.atime = e->atime;
+		ino->attr.mtime = e->mtime;
+	}
 	ino->logged_epoch = v->epoch; /* published by the first commit */
 	inode_mark_dirty(v, ino);
 	return r;

@@ -587,6 +587,7 @@ int main(void)
 	    MOUNTED(flipped),   MOUNTED(reordered),		MOUNTED(stale),	  MOUNTED(cut_short),
 	    MOUNTED(full),	     MOUNTED(shared),		MOUNTED(checked),	  MOUNTED(erased),
 	    MOUNTED(left_inode), MOUNTED(ends_with_its_file),
+	    TEST(not_applied),
 	    cmocka_unit_test(entry_bounds),
 	};
 
