@@ -61,6 +61,7 @@ static const int allowed[] = {
 	/* threads, signals, time */
 	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(futex), SCMP_SYS(futex_time64), SCMP_SYS(set_robust_list),
 	SCMP_SYS(get_robust_list), SCMP_SYS(rseq), SCMP_SYS(gettid), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_setaffinity), /* libfuse 3.18 binds its io_uring threads */
 	SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(sched_setscheduler), SCMP_SYS(sched_get_priority_min),
 	SCMP_SYS(sched_get_priority_max), SCMP_SYS(getpriority), SCMP_SYS(setpriority), SCMP_SYS(ioprio_set), SCMP_SYS(getcpu),
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigtimedwait),
