@@ -11,7 +11,6 @@
 
 #include <linux/falloc.h>
 
-#include "core/durable.h"
 #include "tests/crash/view.h"
 
 const char *drive_name(unsigned letter)
@@ -38,27 +37,9 @@ bool drive_wrong(struct driver *d, const char *fmt, ...)
 
 void driver_create(struct fixture *fx, struct identity *who)
 {
-	uint8_t id[16], seed[32];
 	const struct header_unlock with = {.identity = who};
 
-	snprintf(fx->store, sizeof(fx->store), "%.60s/store", fx->dir);
-	snprintf(fx->anchor, sizeof(fx->anchor), "%.60s/anchor", fx->dir);
-	kdf_random(id, sizeof(id));
-	kdf_random(seed, sizeof(seed));
-	struct keyring_init in = {
-	    .store = fx->store,
-	    .anchor = fx->anchor,
-	    .name = "tests",
-	    .suite = suite_best(),
-	    .charter_first = (uint8_t[32]){1},
-	    .first_id = VOLUME_FIRST_ID,
-	    .slot_cards = identity_card(who),
-	    .n_slot_cards = 1,
-	    .volume_id = id,
-	    .sign_seed = seed,
-	};
-	assert_int_equal(durable_mkdir(AT_FDCWD, fx->store, 0700), 0);
-	assert_int_equal(keyring_create(&in, &fx->d), 0);
+	fixture_create_keys(fx, fx->dir, who);
 	assert_int_equal(keyring_open(fx->store, &with, 0, &fx->kr, &fx->d), 0);
 	struct volume_config cfg = fixture_config(fx);
 	assert_int_equal(volume_create(&cfg, 1000, 1000, &fx->d), 0);

@@ -129,7 +129,6 @@ static const char *const names[OP_KINDS] = {
     "snapshot",
     "snapshot-end",
     "remount",
-    "crash",
 };
 
 uint64_t ops_dice(uint64_t *state, uint64_t below)

@@ -49,7 +49,6 @@ enum op_kind {
 	OP_SNAPSHOT,     /* opens it */
 	OP_SNAPSHOT_END, /* compares it and closes it */
 	OP_REMOUNT,
-	OP_CRASH, /* the process dies; needs a driver that can */
 	OP_KINDS,
 };
 

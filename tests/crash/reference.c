@@ -503,9 +503,6 @@ int reference_do(struct reference *r, const struct op *op, unsigned step)
 		do_sync(r, op, step);
 		reference_close_all(r);
 		return 0;
-	case OP_CRASH:
-		reference_close_all(r);
-		return 0;
 	case OP_FSYNC:
 	case OP_SYNC:
 	case OP_SNAPSHOT:

@@ -57,7 +57,7 @@ static struct run *new_run(void)
 	assert_non_null(r->m);
 	r->who = identity_new("Ada", "1");
 	assert_non_null(r->who);
-	script_create(&r->fx, r->who);
+	fixture_create_keys(&r->fx, r->fx.dir, r->who);
 	assert_int_equal(script_open_keys(&r->fx, r->who), 0);
 	struct volume_config cfg = fixture_config(&r->fx);
 	assert_int_equal(volume_create(&cfg, 1000, 1000, &r->fx.d), 0);

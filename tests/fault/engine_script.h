@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 
-#include "core/identity.h"
 #include "tests/unit/volume_fixture.h"
 
 #define NAMES_MAX 12
@@ -691,31 +690,7 @@ static inline void snapshot_holds(struct volume *v, struct model *m)
 	assert_int_equal(sv.n_files, n_files);
 }
 
-/* ---- keys that open at once, and a store of their own ---- */
-
-static inline void script_create(struct fixture *fx, struct identity *who)
-{
-	uint8_t id[16], seed[32];
-
-	snprintf(fx->store, sizeof(fx->store), "%.60s/store", fx->dir);
-	snprintf(fx->anchor, sizeof(fx->anchor), "%.60s/anchor", fx->dir);
-	kdf_random(id, sizeof(id));
-	kdf_random(seed, sizeof(seed));
-	struct keyring_init in = {
-	    .store = fx->store,
-	    .anchor = fx->anchor,
-	    .name = "tests",
-	    .suite = suite_best(),
-	    .charter_first = (uint8_t[32]){1},
-	    .first_id = VOLUME_FIRST_ID,
-	    .slot_cards = identity_card(who),
-	    .n_slot_cards = 1,
-	    .volume_id = id,
-	    .sign_seed = seed,
-	};
-	assert_int_equal(mkdir(fx->store, 0700), 0);
-	assert_int_equal(keyring_create(&in, &fx->d), 0);
-}
+/* ---- keys that open at once, and mounting that may fail ---- */
 
 static inline int script_open_keys(struct fixture *fx, struct identity *who)
 {

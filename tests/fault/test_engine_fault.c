@@ -29,7 +29,7 @@ static struct fixture *begin(void)
 	struct fixture *fx = fixture_new();
 	struct volume_config cfg;
 
-	script_create(fx, who);
+	fixture_create_keys(fx, fx->dir, who);
 	assert_int_equal(script_open_keys(fx, who), 0);
 	cfg = fixture_config(fx);
 	assert_int_equal(volume_create(&cfg, 1000, 1000, &fx->d), 0);

@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
+#include "core/durable.h"
+#include "core/identity.h"
 #include "core/kdf.h"
 #include "core/keyring.h"
 #include "core/secret.h"
@@ -104,10 +106,12 @@ static inline void fixture_remount(struct fixture *fx)
 	fixture_mount(fx);
 }
 
-static inline void fixture_create_at(struct fixture *fx, const char *dir)
+/* The keys of a new store below dir, with a slot for who; for the passphrase when that is NULL. */
+static inline void fixture_create_keys(struct fixture *fx, const char *dir,
+				       const struct identity *who)
 {
 	uint8_t id[16], seed[32];
-	struct secret *pass = fixture_passphrase();
+	struct secret *pass = who ? NULL : fixture_passphrase();
 
 	snprintf(fx->store, sizeof(fx->store), "%.60s/store", dir);
 	snprintf(fx->anchor, sizeof(fx->anchor), "%.60s/anchor", fx->dir);
@@ -120,15 +124,21 @@ static inline void fixture_create_at(struct fixture *fx, const char *dir)
 	    .suite = suite_best(),
 	    .charter_first = (uint8_t[32]){1},
 	    .first_id = VOLUME_FIRST_ID,
-	    .slot_label = "passphrase",
 	    .passphrase = pass,
 	    .cheap_passphrase = true,
+	    .slot_cards = who ? identity_card(who) : NULL,
+	    .n_slot_cards = who != NULL,
 	    .volume_id = id,
 	    .sign_seed = seed,
 	};
-	assert_int_equal(mkdir(fx->store, 0700), 0);
+	assert_int_equal(durable_mkdir(AT_FDCWD, fx->store, 0700), 0);
 	assert_int_equal(keyring_create(&in, &fx->d), 0);
 	secret_free(pass);
+}
+
+static inline void fixture_create_at(struct fixture *fx, const char *dir)
+{
+	fixture_create_keys(fx, dir, NULL);
 	fixture_open_keys(fx);
 	struct volume_config cfg = fixture_config(fx);
 	assert_int_equal(volume_create(&cfg, 1000, 1000, &fx->d), 0);
