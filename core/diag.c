@@ -88,6 +88,12 @@ static const struct row rows[DIAG_N] = {
 				"Run 'coffer check --data' to see what is affected, and restore "
 				"that from a set with 'coffer restore'.",
 				DIAG_EXIT_INTEGRITY},
+	[DIAG_STORE_READ_ONLY] = {"store-read-only",
+				  "The store lies on a medium that cannot be written, which opening "
+				  "takes, for reading too.",
+				  "Make it writable, or copy the whole store to where it is, and open "
+				  "that.",
+				  DIAG_EXIT_FAILED},
 	[DIAG_NO_REPOSITORY] = {"no-repository", "There is no backup repository here.",
 				"Attach the medium or correct the repository in coffer.conf.",
 				DIAG_EXIT_FAILED},

@@ -64,6 +64,7 @@ enum diag_id {
 	DIAG_POLICY,	       /* coffer.conf is wrong; the object names line and key */
 	DIAG_INTERRUPTED,      /* stopped by a signal; what stands is complete */
 	DIAG_HOLD,	       /* a legal hold or a retention date forbids it */
+	DIAG_STORE_READ_ONLY,  /* the store's medium cannot be written */
 	DIAG_MEDIUM,	       /* not the offline medium that it should be */
 	DIAG_N
 };

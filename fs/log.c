@@ -46,8 +46,6 @@ static int open_file(struct volume *v)
 	struct stat st;
 
 	l->fd = openat(v->store_fd, LOG_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (l->fd < 0 && errno == EROFS)
-		l->fd = openat(v->store_fd, LOG_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (l->fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (fstat(l->fd, &st))
@@ -235,7 +233,7 @@ static bool usable(struct volume *v)
 
 int log_add(struct volume *v, struct vinode *ino, uint64_t *ret_ticket)
 {
-	CLEANUP_BYTES struct bytes_w plain = {0}, box = {0};
+	CLEANUP_BYTES struct bytes_w plain = {.wiped = true}, box = {0};
 
 	if (S_ISREG(ino->attr.mode) && !v->read_only && !ino->destroyed && durable(v, ino)) {
 		*ret_ticket = 0;
@@ -250,7 +248,6 @@ int log_add(struct volume *v, struct vinode *ino, uint64_t *ret_ticket)
 	int r = log_entry_of(v, ino, &plain);
 	if (r == 0)
 		r = log_entry_seal(v, ino->id, &plain, &box);
-	secret_wipe(plain.buf, plain.len);
 	if (r == 0)
 		r = batch_add(v, ino->id, &box, ret_ticket);
 	if (r)

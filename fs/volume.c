@@ -153,8 +153,9 @@ static int lock_store(struct volume *v, struct diag *d)
 {
 	v->lock_fd =
 	    openat(v->store_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (v->lock_fd < 0 && errno == EROFS && v->read_only)
-		v->lock_fd = openat(v->store_fd, LOCK_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* The record store's journal is written by readers as well, and the log's content enters. */
+	if (v->lock_fd < 0 && errno == EROFS)
+		return diag_fail(d, DIAG_STORE_READ_ONLY, -EROFS, "%s", v->store);
 	if (v->lock_fd < 0)
 		return diag_fail_errno(d, -errno, "%s/%s", v->store, LOCK_NAME);
 	if (flock(v->lock_fd, LOCK_EX | LOCK_NB) == 0)

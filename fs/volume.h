@@ -7,9 +7,9 @@
  * engine keeps POSIX semantics of everything else: types, link counts, times, set-id clearing, ACL
  * inheritance.
  *
- * Threads: every function may be called from any thread; one engine lock serialises them, released
- * around long syncs. Lock order: keyring epoch lock (each call brackets itself), engine lock, trail
- * lock. Callbacks run with the engine lock held unless said otherwise and must not call back in.
+ * Threads: every function may be called from any thread. One engine lock guards everything in
+ * memory; it is let go of while blocks are sealed, opened and transferred, and around long syncs.
+ * Lock order: keyring epoch lock (each call brackets itself), engine lock, trail lock. Callbacks run with the engine lock held unless said otherwise and must not call back in.
  *
  * Errors are -errno. Damage is -EIO to the caller (never -ENOENT, never zeros), after a call of the
  * alarm; a destroyed file is -EIO too, a frozen or read-only volume -EROFS.
@@ -71,7 +71,7 @@ struct volume_config {
  * opened. */
 int volume_create(const struct volume_config *cfg, uint32_t uid, uint32_t gid, struct diag *d);
 /* Locks, opens, checks against the anchor, reserves ids, closes snapshots that were left open, starts
- * the committer thread. DIAG_MOUNTED,
+ * the committer thread. DIAG_MOUNTED, DIAG_STORE_READ_ONLY (readers write the journal too),
  * DIAG_ROLLED_BACK, DIAG_STORE_DAMAGED. */
 int volume_open(const struct volume_config *cfg, struct volume **ret, struct diag *d);
 /* Commits, writes the anchor, stops the thread. What could not be committed is returned; memory is
