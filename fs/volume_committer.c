@@ -1,8 +1,9 @@
 /*
  * The committer: the one thread of the engine. Commits in time, and does what waits for a commit.
  *
- * Every round: write scattered files anew when nobody asks for anything; commit; remove what closed snapshots kept; unlink objects of files that are durably gone; reclaim orphans, some at a
- * time; make the reserve anew; write the anchor when it is due. Nothing here is needed for
+ * Every round: write scattered files anew when nobody asks for anything; commit; make the reserve
+ * anew; remove what closed snapshots kept; unlink objects of files that are durably gone; reclaim
+ * orphans, some at a time; write the anchor when it is due. Nothing here is needed for
  * correctness after a crash: the records say what is left to do, and the next mount's committer
  * finds it.
  */
